@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mag_priv.h - what the files of this algorithm share and nobody else sees.
+ *
+ * struct mag_train is cut by phase: the model and R_m phases (train_*.c) and PPO (ppo.c) each
+ * carve their own work space at open and keep it behind their own pointer. Gradients of all of
+ * them go into one array of the params' layout; mag_opt_step turns a range of it into a step. */
+#ifndef MAG_PRIV_H
+#define MAG_PRIV_H
+
+#include "algo/mag.h"
+#include "model/nets.h"
+
+#include <stdbool.h>
+
+struct mag_derived {
+    struct nets nets;
+    float *pos; /* positional table, [N][D] */
+    float *wt;  /* transposes for input gradients, NULL until training is opened */
+};
+
+/* The networks of a model: constant view, kept up to date by mag_refresh. */
+static inline const struct nets *mag_nets(const struct mag_model *m)
+{
+    return &m->derived->nets;
+}
+
+struct mag_train {
+    struct mag_model *m;
+    struct pool *pool;
+    struct mag_train_cfg c; /* c.cfg points to cfg below */
+    struct config cfg;
+    struct arena arena;
+    struct mag_train_state st;
+    float *grad; /* [params.count]; padding zero, ranges zeroed by mag_grad_zero */
+    double *block_sums; /* scratch of global norms */
+    struct wm_work *wm;       /* train_model.c: recurrence, heads, their gradients; R_m too */
+    struct mag_ppo_work *ppo; /* ppo.c */
+};
+
+/* PPO's own share of the arena: its size, and the carving of it (sets t->ppo). A train opened
+ * with rows_max 0 has none. */
+size_t mag_ppo_work_bytes(const struct mag_model *m, const struct mag_train_cfg *c,
+                          const struct pool *pool);
+void mag_ppo_work_carve(struct mag_train *t, struct arena *a);
+
+/* First float and floats of an optimiser's range of the block. */
+void mag_opt_range(const struct params *p, enum mag_opt opt, size_t *first, size_t *count);
+
+/* Zero an optimiser's range of t->grad. */
+void mag_grad_zero(struct mag_train *t, enum mag_opt opt);
+
+/* One optimiser step on t->grad's range: global norm, clip (0 = none), L2 added after the clip,
+ * Adam, mag_refresh of the groups. If loss or norm is not finite nothing changes, st.skipped
+ * counts, and *skipped is set. *norm gets the norm before clipping. */
+void mag_opt_step(struct mag_train *t, enum mag_opt opt, double loss, double lr, double clip,
+                  double l2, double *norm, bool *skipped);
+
+#endif
