@@ -80,6 +80,7 @@ struct smac_result {
     bool info_valid; /* false: empty info (lost connection) */
     bool battle_won, episode_limit;
     uint32_t dead_allies, dead_enemies;
+    bool time_limit; /* the limit ended it; episode_limit says so only when continuing */
 };
 /* The frame after the step; n units, or lost != 0 when the connection failed. */
 void smac_step_frame(struct smac *s, const struct smac_unit *units, size_t n, bool lost,
@@ -91,7 +92,28 @@ size_t smac_obs_len(const struct smac *s);
 void smac_obs(const struct smac *s, float *obs);
 void smac_state(const struct smac *s, float *state);
 void smac_avail(const struct smac *s, uint8_t *avail);
+/* Length of the state as smac_state writes it: that of the specification, except that states
+ * made of observations (obs_instead_of_state) inherit the longer observation. */
+size_t smac_state_len(const struct smac *s);
 double smac_max_reward(const struct smac *s);
 void smac_tags(const struct smac *s, uint64_t *agents, uint64_t *enemies); /* [N], [M] */
+size_t smac_enemies(const struct smac *s);                                 /* M */
+
+/* Tags of the living, agents then enemies, as the reset's kill request lists them. out has
+ * room for 2 * SMAC_UNITS_MAX; returns how many. */
+size_t smac_alive_tags(const struct smac *s, uint64_t *out);
+
+/* Count the first episode as played: later resets no longer add to max_reward, nor look for
+ * the smallest unit type id. For worlds whose episodes must not depend on earlier ones; call
+ * it after a complete reset. */
+void smac_settle(struct smac *s);
+
+/* Scripted joint actions, for calibration and baselines. attack_nearest is the heuristic of
+ * the published environment (targets are kept until dead, orders go out at any distance);
+ * kiting backs off from the nearest enemy while reloading or too close, else shoots it.
+ * action [N] receives what stands for the orders: it is what the last-action features show,
+ * and may lie outside availability. ERR_NOTFOUND for another name. */
+int smac_script(struct smac *s, const char *policy, uint8_t *action, struct smac_command *out,
+                size_t *count);
 
 #endif

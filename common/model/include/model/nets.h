@@ -28,7 +28,19 @@
 
 struct kern;
 
+/* Weight groups in block order; the algorithm's own names for them must agree. */
+enum net_group {
+    NET_FILTER,
+    NET_IMAGINE,
+    NET_DECODE,
+    NET_RM,
+    NET_POLICY,
+    NET_CRITIC,
+    NET_GROUPS
+};
+
 enum {
+    NETS_AGENTS_MAX = 30, /* rows of the positional table */
     NETS_LAYERS_MAX = 8, /* attention layers of the transition at most */
     NETS_NO_ACTION = 255 /* action index meaning "none": its row is left out */
 };
@@ -49,11 +61,18 @@ static inline size_t nets_latent_ld(const struct nets_dims *d)
 }
 
 /* One linear layer y = W x + b: kernel layout w [in][ld], b [ld]; w_at and b_at are the offsets
- * of the same floats in any array of the params' layout. wt is the transpose [out][in padded],
- * NULL where no input gradient is ever wanted. */
+ * of the same floats in any array of the params' layout.
+ *
+ * Input gradients multiply by the transpose. Inputs come in up to two parts that live in arrays
+ * of their own ([s ; h], [h ; e]), so there are two transposes, both NULL until training opens
+ * and where no input gradient is ever wanted:
+ *   wt [out][nets_pad(split - from)] of rows from..split-1, and
+ *   wt2 [out][nets_pad(in - split)] of rows split..in-1 (split == in: one part only). */
 struct net_lin {
-    const float *w, *b, *wt;
-    size_t in, out, ld, ldt;
+    const float *w, *b;
+    float *wt, *wt2;
+    size_t in, out, ld;
+    size_t from, split;
     size_t w_at, b_at;
 };
 
@@ -108,6 +127,22 @@ struct nets {
     struct net_lin critic_head[2];
     const float *pos; /* positional table [N][D] */
 };
+
+/* Sizes the networks cannot have: 0 or ERR_INVAL with err_text(). */
+int nets_check(const struct nets_dims *d);
+
+/* Describe every parameter to p (params_init was given room for nets_params_max), group by
+ * group, and after params_carve bind n to the values; pos [N][D] is filled. */
+size_t nets_params_max(const struct nets_dims *d);
+void nets_add_params(struct params *p, const struct nets_dims *d);
+void nets_bind(struct nets *n, const struct nets_dims *d, const struct params *p,
+               const struct kern *kern, float *pos);
+
+/* Transposes for input gradients: floats needed, binding (sets every wt), and recomputation
+ * for the groups in the mask 1 << group. */
+size_t nets_transpose_floats(struct nets *n);
+void nets_bind_transposes(struct nets *n, float *wt);
+void nets_transpose(struct nets *n, uint32_t groups);
 
 /* Scratch of one thread. */
 struct nets_work; /* opaque */
