@@ -27,11 +27,11 @@ enum param_kind {
 struct param {
     char name[PARAM_NAME]; /* PyTorch's, contracts.md 10 */
     enum param_kind kind;
-    uint32_t group;    /* weight group, meaning defined by the algorithm */
-    size_t out, in;    /* LINEAR: torch shape; VECTOR: out = n, in = 1 */
-    size_t out_pad;    /* out rounded up to PARAM_PAD */
-    size_t offset;     /* first float in the block */
-    size_t count;      /* floats in the block, padding included */
+    uint32_t group; /* weight group, meaning defined by the algorithm */
+    size_t out, in; /* LINEAR: torch shape; VECTOR: out = n, in = 1 */
+    size_t out_pad; /* out rounded up to PARAM_PAD */
+    size_t offset;  /* first float in the block */
+    size_t count;   /* floats in the block, padding included */
 };
 
 struct params {

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* linear.h - y = x W + b, its first-layer form for one-hot inputs, and weight gradients.
+ *
+ * Weights lie in the parameter block as [in][out_pad] (nn/params.h). Outputs are [M][out_pad]:
+ * padding columns come out 0 because the padding of w and b is 0. The gradient with respect to
+ * the input needs a transposed copy, made by linear_refresh whenever parameters changed.
+ *
+ * Weight gradients are separate from the backward pass, because they are one chain over *all*
+ * rows ascending (t, then row) while backward runs through time the other way. The backward
+ * pass leaves dY [rows][out_pad] beside X; dw_run does all layers at once, split over threads
+ * by output columns. docs/adr/0003. */
+#ifndef NN_LINEAR_H
+#define NN_LINEAR_H
+
+#include "base/arena.h"
+#include "nn/kern.h"
+#include "nn/params.h"
+#include "par/pool.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct linear {
+    size_t in, out, in_pad, out_pad; /* pads: multiples of 32 */
+    const float *w;                  /* [in][out_pad] */
+    const float *b;                  /* [out_pad]; NULL = none */
+    float *wt;                       /* [out_pad][in_pad], NULL until linear_want_input */
+    size_t w_at, b_at;               /* offsets in the parameter block; b_at SIZE_MAX = none */
+};
+
+/* Find weight and bias (NULL: none) by name. A missing name is a bug. p must be carved. */
+void linear_bind(struct linear *l, const struct params *p, const char *weight,
+                 const char *bias);
+/* The rows [row0, row0 + rows) of l's weight as a layer of its own, without bias. */
+void linear_slice(struct linear *out, const struct linear *l, size_t row0, size_t rows);
+/* Reserve the transposed copy (linear_wt_bytes), needed for linear_backward_input. */
+size_t linear_wt_bytes(const struct linear *l);
+void linear_want_input(struct linear *l, struct arena *a);
+/* Rebuild the transposed copy; no-op without one. */
+void linear_refresh(const struct kern *k, struct linear *l);
+
+/* y[M][ldy] = b + x[M][ldx] w, all out_pad columns. x's first l->in columns are read. */
+void linear_forward(const struct kern *k, const struct linear *l, float *y, size_t ldy,
+                    const float *x, size_t ldx, size_t M);
+/* y += x w (no bias). */
+void linear_add(const struct kern *k, const struct linear *l, float *y, size_t ldy,
+                const float *x, size_t ldx, size_t M);
+/* dx[M][in_pad of ldx] = or (accumulate) += dy w^T. in_pad columns are written. */
+void linear_backward_input(const struct kern *k, const struct linear *l, float *dx, size_t ldx,
+                           const float *dy, size_t ldy, size_t M, bool accumulate);
+/* grad (a block of the parameters' layout) += for output columns [col0, col1), multiples of
+ * 32: weight x^T dy and bias column sums, rows ascending. */
+void linear_backward_weight(const struct kern *k, const struct linear *l, float *grad,
+                            const float *x, size_t ldx, const float *dy, size_t ldy,
+                            size_t rows, size_t col0, size_t col1);
+
+/* A first layer whose input is [class one-hots | action one-hot | dense], in any order in the
+ * weight's rows. One definition everywhere: bias, class rows in categorical order, the action
+ * row, then the dense columns as a chain. */
+struct onehot {
+    struct linear all;                        /* the whole weight, with bias */
+    struct linear cat;                        /* rows of the one-hot latent, C*K of them */
+    struct linear dense;                      /* dense.in == 0: none */
+    size_t C, K;                              /* categoricals, classes */
+    size_t act0, A;                           /* first row of the actions; A == 0: none */
+    struct kern_table packed_cat, packed_act; /* what gather reads; see onehot_pack */
+};
+
+/* rows: cat0 first class row, act0 first action row (A == 0: ignored), dense0 first dense row
+ * of dense_n (0: none). */
+void onehot_bind(struct onehot *o, const struct params *p, const char *weight, const char *bias,
+                 size_t cat0, size_t C, size_t K, size_t act0, size_t A, size_t dense0,
+                 size_t dense_n);
+/* y[M][ldy]: index [M][C]; skip [M] or NULL (nonzero: zero state, no class rows); action [M] or
+ * NULL; x [M][ldx] dense input or NULL when dense.in == 0. */
+void onehot_forward(const struct kern *k, const struct onehot *o, float *y, size_t ldy,
+                    const uint8_t *index, const uint8_t *skip, const uint8_t *action,
+                    const float *x, size_t ldx, size_t M);
+/* Input gradients: linear_backward_input of o->cat (straight-through, all C*K columns) and of
+ * o->dense; call linear_want_input on them at open and linear_refresh after changes. */
+void onehot_refresh(const struct kern *k, struct onehot *o);
+
+/* n layers reading the same one-hots side by side as one table of column blocks (planning:
+ * several heads and the next transition input in one pass). Floats needed, and the copy:
+ * packs rows [row0, row0 + rows) of each layer's `all`, columns in order of the list. */
+size_t pack_floats(const struct linear *const *l, size_t n, size_t rows);
+void pack_tables(struct kern_table *out, float *at, const struct linear *const *l,
+                 const size_t *row0, size_t n, size_t rows);
+/* The same without blocks, for dense products: out [rows][sum of out_pad]. */
+void pack_dense(float *out, const struct linear *const *l, const size_t *row0, size_t n,
+                size_t rows);
+void pack_bias(float *out, const struct linear *const *l, size_t n);
+
+/* One entry of the list of weight gradients of a step. */
+enum dw_kind {
+    DW_LINEAR, /* weight and bias of `linear` from x, dy */
+    DW_ONEHOT, /* whole weight and bias of `onehot` from index/skip/action, x, dy */
+    DW_NORM,   /* gamma, beta at w_at, b_at from x = xhat, dy */
+};
+struct dw_job {
+    enum dw_kind kind;
+    const struct linear *linear;
+    const struct onehot *onehot;
+    size_t gamma_at, beta_at, D; /* DW_NORM */
+    const float *x;              /* [rows][ldx] */
+    size_t ldx;
+    const float *dy; /* [rows][ldy] */
+    size_t ldy;
+    const uint8_t *index, *skip, *action; /* DW_ONEHOT */
+    size_t rows;
+};
+/* grad += all jobs, in parallel over jobs and output columns; any pool, same bits. Two jobs
+ * may share a layer only in two calls. */
+void dw_run(const struct kern *k, struct pool *pool, float *grad, const struct dw_job *jobs,
+            size_t n);
+
+#endif
