@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* battle_move.c - one step of one unit: where to, round what, and who stands in the way.
+ *
+ * The real game's steering is unknown. Ours is cheap and does not depend on the order of
+ * neighbours: a unit tries headings off its desired one until a step fits the terrain and
+ * brings it into contact with nobody it would get closer to. It remembers on which side it
+ * last went round: that persistence makes a swarm flow around engaged friends instead of
+ * trembling behind them.
+ *
+ * INVARIANT  A step never deepens an overlap and never creates one, so two units of a layer
+ * stay at least the sum of their separation radii apart (up to TOUCH).
+ *
+ * Neighbours come from lists by cell of side 1: about nine cells hold everyone a step can
+ * reach. Headings are rotations by constants; no trigonometry at run time. */
+#include "battle_core.h"
+
+#include <math.h>
+
+enum { STUCK_LOOPS = 16, NEAR = 64 };
+
+static const double TOUCH = 1e-7;        /* gap below which units count as apart */
+static const double WAYPOINT_NEAR = 0.1; /* a waypoint this near is reached */
+
+/* Headings off the desired one in the order of trial, multiples of 22.5 degrees; negative
+ * ones turn away from the preferred side. Taking one of the last FLIP changes the side. */
+enum { HEADINGS = 11, FLIP = 4 };
+static const struct {
+    double c, s;
+} heading[HEADINGS] = {
+    {1, 0},
+    {0.92387953251128674, 0.38268343236508977},   /* +22.5 */
+    {0.92387953251128674, -0.38268343236508977},  /* -22.5 */
+    {0.70710678118654752, 0.70710678118654752},   /* +45 */
+    {0.38268343236508977, 0.92387953251128674},   /* +67.5 */
+    {0, 1},                                       /* +90 */
+    {-0.38268343236508977, 0.92387953251128674},  /* +112.5 */
+    {0.70710678118654752, -0.70710678118654752},  /* -45 */
+    {0.38268343236508977, -0.92387953251128674},  /* -67.5 */
+    {0, -1},                                      /* -90 */
+    {-0.38268343236508977, -0.92387953251128674}, /* -112.5 */
+};
+
+static void link_unit(struct battle *b, int i, int cell)
+{
+    int16_t *head = &b->head[kind_of(b, i)->layer][cell];
+    b->cell[i] = (int16_t)cell;
+    b->prev[i] = -1;
+    b->next[i] = *head;
+    if (*head >= 0)
+        b->prev[*head] = (int16_t)i;
+    *head = (int16_t)i;
+}
+
+void unit_lift(struct battle *b, int i)
+{
+    if (b->prev[i] >= 0)
+        b->next[b->prev[i]] = b->next[i];
+    else
+        b->head[kind_of(b, i)->layer][b->cell[i]] = b->next[i];
+    if (b->next[i] >= 0)
+        b->prev[b->next[i]] = b->prev[i];
+}
+
+void unit_place(struct battle *b, int i, double x, double y)
+{
+    b->x[i] = x;
+    b->y[i] = y;
+    link_unit(b, i, terrain_cell(x, y));
+}
+
+static void unit_shift(struct battle *b, int i, double x, double y)
+{
+    int cell = terrain_cell(x, y);
+    b->x[i] = x;
+    b->y[i] = y;
+    if (cell != b->cell[i]) {
+        unit_lift(b, i);
+        link_unit(b, i, cell);
+    }
+}
+
+/* Units of i's layer that a place at most `margin` from (x,y) could touch, without i. */
+static int neighbours(const struct battle *b, int i, double x, double y, double margin,
+                      int16_t out[NEAR])
+{
+    const struct kind *k = kind_of(b, i);
+    double reach = k->separation + b->max_sep[k->layer] + margin;
+    int lo = terrain_cell(x - reach, y - reach), hi = terrain_cell(x + reach, y + reach);
+    int n = 0;
+    for (int cy = lo / SIDE; cy <= hi / SIDE; cy++) {
+        for (int cx = lo % SIDE; cx <= hi % SIDE; cx++) {
+            for (int j = b->head[k->layer][cy * SIDE + cx]; j >= 0; j = b->next[j]) {
+                double dx = b->x[j] - x, dy = b->y[j] - y;
+                double near = k->separation + kind_of(b, j)->separation + margin;
+                if (j != i && dx * dx + dy * dy < near * near && n < NEAR)
+                    out[n++] = (int16_t)j;
+            }
+        }
+    }
+    return n;
+}
+
+/* Does a move of i to (x,y) bring it into contact with j and closer to it? */
+static bool bumps(const struct battle *b, int i, int j, double x, double y)
+{
+    double sum = kind_of(b, i)->separation + kind_of(b, j)->separation - TOUCH;
+    double dx = b->x[j] - x, dy = b->y[j] - y, d2 = dx * dx + dy * dy;
+    if (d2 >= sum * sum)
+        return false;
+    double ox = b->x[j] - b->x[i], oy = b->y[j] - b->y[i];
+    return d2 < ox * ox + oy * oy;
+}
+
+bool unit_free(const struct battle *b, int i, double x, double y)
+{
+    int16_t near[NEAR];
+    return terrain_fits(&b->terrain, kind_of(b, i), x, y) &&
+           neighbours(b, i, x, y, -TOUCH, near) == 0;
+}
+
+/* The agents' idle friends make way: push j straight on until it just touches a unit that
+ * has moved to (x,y). Opponents never push; letting them tilts symmetric battles. */
+static bool push_friend(struct battle *b, int i, int j, double x, double y)
+{
+    if (b->scripted[i] || b->scripted[j] || b->side[i] != b->side[j] ||
+        b->task[j] != TASK_IDLE || b->windup[j] > 0)
+        return false;
+    double sum = kind_of(b, i)->separation + kind_of(b, j)->separation;
+    double dx = b->x[j] - x, dy = b->y[j] - y, d = sqrt(dx * dx + dy * dy);
+    if (!(d > 0))
+        return false;
+    double px = x + dx / d * sum, py = y + dy / d * sum;
+    if (!terrain_fits(&b->terrain, kind_of(b, j), px, py))
+        return false;
+    int16_t near[NEAR];
+    int n = neighbours(b, j, px, py, 0, near);
+    for (int k = 0; k < n; k++) {
+        if (near[k] != i && bumps(b, j, near[k], px, py))
+            return false;
+    }
+    unit_shift(b, j, px, py);
+    return true;
+}
+
+/* Can i step to (x,y)? straight: on its direct heading, where an idle friend may be pushed. */
+static bool step_free(struct battle *b, int i, double x, double y, const int16_t *near, int n,
+                      bool straight)
+{
+    int blocker = -1;
+    for (int k = 0; k < n; k++) {
+        if (!bumps(b, i, near[k], x, y))
+            continue;
+        if (blocker >= 0 || !straight)
+            return false;
+        blocker = near[k];
+    }
+    if (!terrain_fits(&b->terrain, kind_of(b, i), x, y))
+        return false;
+    return blocker < 0 || push_friend(b, i, blocker, x, y);
+}
+
+/* Where to head for (tx,ty): there, or a waypoint. Found again when the unit or its target
+ * enters another cell, when the waypoint is reached, and when the unit got stuck. */
+static void find_way(struct battle *b, int i, double *tx, double *ty, double *length)
+{
+    const struct kind *k = kind_of(b, i);
+    if (b->terrain.box[k->layer])
+        return;
+    int from = b->cell[i], to = terrain_cell(*tx, *ty);
+    bool stale = b->way[i].from != from || b->way[i].to != to || b->stuck[i] >= STUCK_LOOPS;
+    if (!stale && !b->way[i].straight) {
+        double dx = b->way[i].x - b->x[i], dy = b->way[i].y - b->y[i];
+        stale = dx * dx + dy * dy < WAYPOINT_NEAR * WAYPOINT_NEAR;
+    }
+    if (stale) {
+        b->way[i].from = from;
+        b->way[i].to = to;
+        b->way[i].straight =
+            terrain_straight(&b->terrain, k, b->x[i], b->y[i], *tx, *ty, *length) ||
+            !terrain_waypoint(&b->terrain, k, b->x[i], b->y[i], *tx, *ty, &b->way[i].x,
+                              &b->way[i].y);
+    }
+    if (b->way[i].straight)
+        return;
+    *tx = b->way[i].x;
+    *ty = b->way[i].y;
+    double dx = *tx - b->x[i], dy = *ty - b->y[i];
+    *length = sqrt(dx * dx + dy * dy);
+}
+
+bool unit_walk(struct battle *b, int i, double tx, double ty, double stop)
+{
+    const struct kind *k = kind_of(b, i);
+    double x = b->x[i], y = b->y[i];
+    double dx = tx - x, dy = ty - y, length = sqrt(dx * dx + dy * dy) - stop;
+    if (!(length > 0) || !(k->step > 0)) {
+        b->speed[i] = 0;
+        return false;
+    }
+    if (k->layer != LAYER_AIR)
+        find_way(b, i, &tx, &ty, &length);
+    double step = k->step;
+    if (k->accel > 0) {
+        b->speed[i] = least(k->step, b->speed[i] + k->accel);
+        step = b->speed[i];
+    }
+    if (step > length)
+        step = length;
+    dx = tx - x;
+    dy = ty - y;
+    double d = sqrt(dx * dx + dy * dy);
+    if (!(d > 0))
+        return false;
+    dx *= step / d;
+    dy *= step / d;
+
+    int16_t near[NEAR];
+    int n = neighbours(b, i, x, y, step, near);
+    for (int h = 0; h < HEADINGS; h++) {
+        double c = heading[h].c, s = heading[h].s * b->prefer[i];
+        double nx = x + dx * c - dy * s, ny = y + dx * s + dy * c;
+        if (!step_free(b, i, nx, ny, near, n, h == 0))
+            continue;
+        if (h >= HEADINGS - FLIP)
+            b->prefer[i] = (int8_t)-b->prefer[i];
+        b->stuck[i] = 0;
+        unit_shift(b, i, nx, ny);
+        return true;
+    }
+    b->speed[i] = 0;
+    if (++b->stuck[i] > STUCK_LOOPS) {
+        b->stuck[i] = 0;
+        b->prefer[i] = (int8_t)-b->prefer[i];
+    }
+    return false;
+}
