@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* battle_calibrate.c - how the embedded engine plays, as numbers to compare.
+ *
+ * Plays maps with scripted policies through the SMAC contract and prints win, draw and
+ * time-limit percentages, mean return, mean length and speed. Policies:
+ *
+ *   random          uniform over the available actions
+ *   attack_nearest  the published environment's built-in heuristic (orders at any distance)
+ *   kiting          back off from the nearest enemy while reloading or too close, else shoot it
+ *   opponent        the agents run the opponents' own script: equal sides should win 50 %
+ *
+ * Orders are given to the engine directly, because two of the policies order what the contract
+ * would refuse; frames, reward and termination are the contract's. The tables of docs/battle.md
+ * are its output. Episode e of a run uses seed + e, so a line can be reproduced alone. */
+#include "env/battle.h"
+#include "scenario.h"
+
+#include "base/err.h"
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum policy { RANDOM, ATTACK_NEAREST, KITING, OPPONENT, POLICIES };
+static const char *const POLICY[POLICIES] = {"random", "attack_nearest", "kiting", "opponent"};
+static const char *const MAPS_FAIR[] = {"3m", "8m", "2s3z", "3s5z", "1c3s5z", "bane_vs_bane"};
+
+enum { TYPE_MEDIVAC = 54, MOVES = 4, FIRST_MOVE = 2, FIRST_TARGET = 6 };
+
+/* Kiting, distances of centres: nearer than TOO_CLOSE is no time to stop and shoot, farther
+ * than AT_EASE no reason to run; a reload of up to SOON loops is over when the step ends. */
+static const double TOO_CLOSE = 2.0, AT_EASE = 7.0, SOON = 8.0;
+
+struct args {
+    const char *map; /* NULL: all, "fair": the symmetric ones */
+    int policy;      /* -1: all */
+    unsigned episodes;
+    uint64_t seed;
+    bool json;
+    struct battle_options battle;
+};
+
+struct tally {
+    unsigned episodes, wins, draws, limits;
+    uint64_t steps;
+    double reward, seconds;
+};
+
+/* One map under one policy. Units are the frame's, matched to indices by tag. */
+struct game {
+    struct battle *battle;
+    struct smac *smac;
+    const struct scenario *sc;
+    enum policy policy;
+    struct rng rng;
+    struct smac_unit unit[SMAC_UNITS_MAX];
+    size_t units;
+    uint32_t base_type;
+    uint64_t agent_tag[SMAC_AGENTS_MAX], enemy_tag[SMAC_ENEMIES_MAX];
+    const struct smac_unit *agent[SMAC_AGENTS_MAX], *enemy[SMAC_ENEMIES_MAX]; /* NULL: dead */
+    int target[SMAC_AGENTS_MAX];
+    uint8_t *avail; /* [N][A] */
+    struct smac_command command[SMAC_AGENTS_MAX];
+    size_t commands;
+};
+
+static const struct smac_unit *unit_of(const struct game *g, uint64_t tag)
+{
+    for (size_t u = 0; u < g->units; u++) {
+        if (g->unit[u].tag == tag)
+            return &g->unit[u];
+    }
+    return NULL;
+}
+
+static void look(struct game *g)
+{
+    for (size_t i = 0; i < g->sc->n_agents; i++)
+        g->agent[i] = unit_of(g, g->agent_tag[i]);
+    for (size_t k = 0; k < g->sc->n_enemies; k++)
+        g->enemy[k] = unit_of(g, g->enemy_tag[k]);
+}
+
+static double apart(const struct smac_unit *a, const struct smac_unit *b)
+{
+    double dx = (double)a->x - (double)b->x, dy = (double)a->y - (double)b->y;
+    return sqrt(dx * dx + dy * dy);
+}
+
+/* Agents' unit types count from the smallest of the first frame. */
+static enum unit_kind agent_kind(const struct game *g, const struct smac_unit *u)
+{
+    for (int k = 0; k < UNIT_KINDS; k++) {
+        if (unit_rl_offset(g->sc->type, (enum unit_kind)k) ==
+            (int)(u->unit_type - g->base_type))
+            return (enum unit_kind)k;
+    }
+    return UNIT_KINDS;
+}
+
+static void order_unit(struct game *g, size_t i, uint32_t ability, uint64_t target)
+{
+    g->command[g->commands++] = (struct smac_command){.unit_tag = g->agent_tag[i],
+                                                      .ability = ability,
+                                                      .target = ability == ABILITY_STOP ? 0 : 2,
+                                                      .target_tag = target};
+}
+
+static void order_move(struct game *g, size_t i, int direction)
+{
+    static const float DX[MOVES] = {0, 0, 2, -2}, DY[MOVES] = {2, -2, 0, 0};
+    g->command[g->commands++] = (struct smac_command){.unit_tag = g->agent_tag[i],
+                                                      .ability = ABILITY_MOVE,
+                                                      .target = 1,
+                                                      .x = g->agent[i]->x + DX[direction],
+                                                      .y = g->agent[i]->y + DY[direction]};
+}
+
+static int nearest_enemy(const struct game *g, size_t i, bool skip_medivacs)
+{
+    int best = -1;
+    for (size_t k = 0; k < g->sc->n_enemies; k++) {
+        if (!g->enemy[k] || (skip_medivacs && g->enemy[k]->unit_type == TYPE_MEDIVAC))
+            continue;
+        if (best < 0 || apart(g->agent[i], g->enemy[k]) < apart(g->agent[i], g->enemy[best]))
+            best = (int)k;
+    }
+    return best;
+}
+
+static int nearest_hurt(const struct game *g, size_t i)
+{
+    int best = -1;
+    for (size_t k = 0; k < g->sc->n_agents; k++) {
+        const struct smac_unit *u = g->agent[k];
+        if (!u || u->health >= u->health_max || agent_kind(g, u) == UNIT_MEDIVAC)
+            continue;
+        if (best < 0 || apart(g->agent[i], u) < apart(g->agent[i], g->agent[best]))
+            best = (int)k;
+    }
+    return best;
+}
+
+/* Keep a target until it is dead (or healed), else take the nearest, wherever it is. */
+static void act_attack_nearest(struct game *g, size_t i)
+{
+    enum unit_kind kind = agent_kind(g, g->agent[i]);
+    int t = g->target[i];
+    if (kind == UNIT_MEDIVAC) {
+        if (t < 0 || !g->agent[t] || g->agent[t]->health >= g->agent[t]->health_max)
+            t = nearest_hurt(g, i);
+        if (t >= 0)
+            order_unit(g, i, ABILITY_HEAL, g->agent_tag[t]);
+    } else {
+        if (t < 0 || !g->enemy[t])
+            t = nearest_enemy(g, i, kind == UNIT_MARAUDER);
+        if (t >= 0)
+            order_unit(g, i, ABILITY_ATTACK, g->enemy_tag[t]);
+    }
+    g->target[i] = t;
+}
+
+/* The available direction that leaves the most room to all enemies, near ones counting most. */
+static int way_out(const struct game *g, size_t i)
+{
+    static const double DX[MOVES] = {0, 0, 2, -2}, DY[MOVES] = {2, -2, 0, 0};
+    const uint8_t *avail = g->avail + i * g->sc->n_actions;
+    int best = -1;
+    double best_danger = 0;
+    for (int d = 0; d < MOVES; d++) {
+        double danger = 0;
+        for (size_t k = 0; k < g->sc->n_enemies; k++) {
+            if (!g->enemy[k])
+                continue;
+            double dx = (double)g->enemy[k]->x - (double)g->agent[i]->x - DX[d];
+            double dy = (double)g->enemy[k]->y - (double)g->agent[i]->y - DY[d];
+            danger += 1 / (0.25 + dx * dx + dy * dy);
+        }
+        if (avail[FIRST_MOVE + d] && (best < 0 || danger < best_danger)) {
+            best = d;
+            best_danger = danger;
+        }
+    }
+    return best;
+}
+
+static void act_kiting(struct game *g, size_t i)
+{
+    int t = nearest_enemy(g, i, false), out = way_out(g, i);
+    if (t < 0)
+        return;
+    double d = apart(g->agent[i], g->enemy[t]);
+    bool reloading = (double)g->agent[i]->weapon_cooldown > SOON && d < AT_EASE;
+    if (out >= 0 && (reloading || d < TOO_CLOSE))
+        order_move(g, i, out);
+    else
+        order_unit(g, i, ABILITY_ATTACK, g->enemy_tag[t]);
+}
+
+static void act_random(struct game *g, size_t i)
+{
+    const uint8_t *avail = g->avail + i * g->sc->n_actions;
+    uint32_t count = 0, a = 0;
+    for (uint32_t k = 0; k < g->sc->n_actions; k++)
+        count += avail[k];
+    uint32_t pick = rng_below(&g->rng, count);
+    while (!avail[a] || pick-- > 0)
+        a++;
+    if (a >= FIRST_TARGET && agent_kind(g, g->agent[i]) == UNIT_MEDIVAC)
+        order_unit(g, i, ABILITY_HEAL, g->agent_tag[a - FIRST_TARGET]);
+    else if (a >= FIRST_TARGET)
+        order_unit(g, i, ABILITY_ATTACK, g->enemy_tag[a - FIRST_TARGET]);
+    else if (a >= FIRST_MOVE)
+        order_move(g, i, (int)a - FIRST_MOVE);
+    else
+        order_unit(g, i, ABILITY_STOP, 0);
+}
+
+static void act(struct game *g)
+{
+    g->commands = 0;
+    if (g->policy == OPPONENT)
+        return;
+    smac_avail(g->smac, g->avail);
+    for (size_t i = 0; i < g->sc->n_agents; i++) {
+        if (!g->agent[i])
+            continue;
+        if (g->policy == RANDOM)
+            act_random(g, i);
+        else if (g->policy == ATTACK_NEAREST)
+            act_attack_nearest(g, i);
+        else
+            act_kiting(g, i);
+    }
+    battle_order(g->battle, g->command, g->commands);
+}
+
+static int begin(struct game *g, uint64_t seed)
+{
+    battle_reset(g->battle, seed);
+    rng_seed(&g->rng, seed ^ UINT64_C(0x9e3779b97f4a7c15));
+    g->units = battle_units(g->battle, g->unit);
+    smac_reset_begin(g->smac);
+    int err = smac_reset_frame(g->smac, g->unit, g->units);
+    if (err)
+        return err_set(err, "%s: the first frame is incomplete", g->sc->name);
+    smac_tags(g->smac, g->agent_tag, g->enemy_tag);
+    look(g);
+    g->base_type = UINT32_MAX;
+    for (size_t i = 0; i < g->sc->n_agents; i++) {
+        g->target[i] = -1;
+        if (g->agent[i]->unit_type < g->base_type)
+            g->base_type = g->agent[i]->unit_type;
+    }
+    return 0;
+}
+
+static int play(struct game *g, uint64_t seed, struct tally *t)
+{
+    struct smac_result r = {0};
+    int err = begin(g, seed);
+    if (err)
+        return err;
+    while (!r.terminated) {
+        act(g);
+        battle_step(g->battle, SCENARIO_LOOPS_PER_STEP);
+        g->units = battle_units(g->battle, g->unit);
+        smac_step_frame(g->smac, g->unit, g->units, false, &r);
+        look(g);
+        t->steps++;
+        t->reward += r.reward;
+    }
+    t->episodes++;
+    t->wins += r.battle_won;
+    t->draws += r.dead_allies == g->sc->n_agents && r.dead_enemies == g->sc->n_enemies;
+    t->limits += r.episode_limit;
+    return 0;
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void print(const struct args *a, const struct game *g, const struct tally *t)
+{
+    double e = t->episodes, win = 100 * t->wins / e, draw = 100 * t->draws / e;
+    double limit = 100 * t->limits / e, length = (double)t->steps / e;
+    double speed = (double)t->steps / t->seconds;
+    if (a->json)
+        printf("{\"map\": \"%s\", \"policy\": \"%s\", \"win\": %.2f, \"draw\": %.2f, "
+               "\"limit\": %.2f, \"return\": %.4f, \"length\": %.2f, \"steps_per_s\": %.0f, "
+               "\"episodes\": %u, \"seed\": %llu, \"rotation\": %s}\n",
+               g->sc->name, POLICY[g->policy], win, draw, limit, t->reward / e, length, speed,
+               t->episodes, (unsigned long long)a->seed,
+               a->battle.spawn_rotation ? "true" : "false");
+    else
+        printf("%-17s %-15s win %5.1f %%  draw %4.1f %%  limit %5.1f %%  return %6.2f  length "
+               "%6.1f  steps/s %8.0f\n",
+               g->sc->name, POLICY[g->policy], win, draw, limit, t->reward / e, length, speed);
+    fflush(stdout);
+}
+
+static int run(const struct args *a, const char *map, enum policy policy)
+{
+    struct game g = {.policy = policy};
+    struct tally t = {0};
+    struct smac_options o;
+    struct smac_game_info info;
+    struct battle_options bo = a->battle;
+    bo.agents_scripted = policy == OPPONENT;
+    smac_options_default(&o);
+    o.continuing_episode = true;
+    int err = scenario_find(&g.sc, map);
+    if (!err)
+        err = battle_open(&g.battle, map, &bo);
+    if (!err)
+        err = smac_open(&g.smac, map, &o);
+    if (err)
+        goto done;
+    battle_game_info(g.battle, &info);
+    err = smac_game_info(g.smac, &info);
+    g.avail = malloc((size_t)g.sc->n_agents * g.sc->n_actions);
+    if (!g.avail)
+        err = err_set(ERR_NOMEM, "no memory");
+    t.seconds = -seconds();
+    for (unsigned e = 0; e < a->episodes && !err; e++)
+        err = play(&g, a->seed + e, &t);
+    t.seconds += seconds();
+    if (!err)
+        print(a, &g, &t);
+done:
+    free(g.avail);
+    smac_close(g.smac);
+    battle_close(g.battle);
+    return err;
+}
+
+static int run_map(const struct args *a, const char *map)
+{
+    int err = 0;
+    for (int p = 0; p < POLICIES && !err; p++) {
+        if (a->policy == p || a->policy < 0)
+            err = run(a, map, (enum policy)p);
+    }
+    return err;
+}
+
+static int run_all(const struct args *a)
+{
+    int err = 0;
+    const char *const *names = scenario_names();
+    if (a->map && strcmp(a->map, "fair") == 0) {
+        for (size_t k = 0; k < sizeof MAPS_FAIR / sizeof *MAPS_FAIR && !err; k++)
+            err = run_map(a, MAPS_FAIR[k]);
+    } else if (a->map) {
+        err = run_map(a, a->map);
+    } else {
+        for (; *names && !err; names++)
+            err = run_map(a, *names);
+    }
+    return err;
+}
+
+static int usage(void)
+{
+    fputs("usage: battle_calibrate [--map NAME|fair] [--policy random|attack_nearest|kiting|"
+          "opponent]\n         [--episodes N] [--seed S] [--rotation] [--noise UNITS] [--lotv] "
+          "[--json]\nWithout --map all maps, without --policy all policies.\n",
+          stderr);
+    return EXIT_USAGE;
+}
+
+static bool parse_policy(const char *word, int *out)
+{
+    for (int p = 0; p < POLICIES; p++) {
+        if (strcmp(word, POLICY[p]) == 0) {
+            *out = p;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse(int argc, char **argv, struct args *a)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--json") == 0)
+            a->json = true;
+        else if (strcmp(argv[i], "--rotation") == 0)
+            a->battle.spawn_rotation = true;
+        else if (strcmp(argv[i], "--lotv") == 0)
+            a->battle.units = UNITS_LOTV_4_10;
+        else if (i + 1 == argc)
+            return false;
+        else if (strcmp(argv[i], "--map") == 0)
+            a->map = argv[++i];
+        else if (strcmp(argv[i], "--policy") == 0 && parse_policy(value, &a->policy))
+            i++;
+        else if (strcmp(argv[i], "--episodes") == 0)
+            a->episodes = (unsigned)strtoul(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--seed") == 0)
+            a->seed = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--noise") == 0)
+            a->battle.position_noise = strtod(argv[++i], NULL);
+        else
+            return false;
+    }
+    return a->episodes > 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct args a = {.policy = -1,
+                     .episodes = 100,
+                     .seed = 1,
+                     .battle = {.units = UNITS_LIBERTY, .shuffle_enemy_order = true}};
+    if (!parse(argc, argv, &a))
+        return usage();
+    int err = run_all(&a);
+    if (err)
+        fprintf(stderr, "battle_calibrate: %s\n", err_text());
+    return err ? EXIT_CONFIG : EXIT_OK;
+}
