@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nets.h - the networks of MAG: where their parameters lie and how they run forward.
  *
- * `struct nets` is constant while in use: sizes, a view of every layer's parameters inside one
- * params block, the positional table. `struct nets_work` is what moves: scratch for one thread,
+ * `struct nets` is constant while in use: sizes, and a view of every layer's parameters inside
+ * one params block. `struct nets_work` is what moves: scratch for one thread,
  * carved once, of a size that depends on the sizes of the networks only, because every function
  * below walks its rows in blocks. Nothing here allocates, and no row's bits depend on how many
  * rows share the call, so a caller may cut its rows as it likes.
@@ -21,12 +21,15 @@
 #define MODEL_NETS_H
 
 #include "base/arena.h"
+#include "nn/attention.h"
+#include "nn/gru.h"
+#include "nn/kern.h"
+#include "nn/linear.h"
 #include "nn/params.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-struct kern;
 
 /* Weight groups in block order; the algorithm's own names for them must agree. */
 enum net_group {
@@ -40,9 +43,8 @@ enum net_group {
 };
 
 enum {
-    NETS_AGENTS_MAX = 30, /* rows of the positional table */
-    NETS_LAYERS_MAX = 8, /* attention layers of the transition at most */
-    NETS_NO_ACTION = 255 /* action index meaning "none": its row is left out */
+    NETS_NO_ACTION = KERN_NONE, /* action index meaning "none": its row is left out */
+    NETS_BLOCK = 128            /* tokens that the forward functions take at a time */
 };
 
 struct nets_dims {
@@ -52,44 +54,13 @@ struct nets_dims {
 /* Width of a row holding n outputs. */
 static inline size_t nets_pad(size_t n)
 {
-    return (n + PARAM_PAD - 1) / PARAM_PAD * PARAM_PAD;
+    return kern_pad(n);
 }
 /* Row width of prior and posterior logits: [C][K] from column 0. */
 static inline size_t nets_latent_ld(const struct nets_dims *d)
 {
     return nets_pad(d->C * d->K);
 }
-
-/* One linear layer y = W x + b: kernel layout w [in][ld], b [ld]; w_at and b_at are the offsets
- * of the same floats in any array of the params' layout.
- *
- * Input gradients multiply by the transpose. Inputs come in up to two parts that live in arrays
- * of their own ([s ; h], [h ; e]), so there are two transposes, both NULL until training opens
- * and where no input gradient is ever wanted:
- *   wt [out][nets_pad(split - from)] of rows from..split-1, and
- *   wt2 [out][nets_pad(in - split)] of rows split..in-1 (split == in: one part only). */
-struct net_lin {
-    const float *w, *b;
-    float *wt, *wt2;
-    size_t in, out, ld;
-    size_t from, split;
-    size_t w_at, b_at;
-};
-
-struct net_norm {
-    const float *gamma, *beta; /* [D] */
-    size_t gamma_at, beta_at;
-};
-
-/* One post-norm encoder layer: self attention over the agents, then a feed-forward block. */
-struct net_attn {
-    struct net_lin qkv, proj, ff1, ff2;
-    struct net_norm norm1, norm2;
-};
-
-struct net_gru {
-    struct net_lin ih, hh; /* D -> 3D, gate blocks r, z, n */
-};
 
 /* The multi-layer perceptrons that start from a token's [s ; h]. */
 enum net_head {
@@ -104,45 +75,47 @@ enum net_head {
 enum { HEAD_DEPTH = 5 }; /* linear layers of the deepest head */
 
 struct net_mlp {
-    struct net_lin lin[HEAD_DEPTH];
-    size_t depth;
-    int elu;      /* activation of the hidden layers: ELU, else ReLU */
-    int act_last; /* apply it to the output as well (decoder trunk) */
+    struct onehot in;                  /* [s ; h] -> D */
+    struct linear lin[HEAD_DEPTH - 1]; /* D -> D ... -> out */
+    size_t depth, out;                 /* linear layers, `in` included; outputs */
+    bool elu;      /* activation of the hidden layers: ELU, else ReLU */
+    bool act_last; /* apply it to the output as well (decoder trunk) */
 };
 
 struct nets {
     struct nets_dims d;
     const struct kern *kern;
-    const struct params *params;
-    struct net_lin encoder[4];
-    struct net_lin trans_in; /* [action ; s] as the files have it; rows A.. are the classes */
-    struct net_attn trans_attn[NETS_LAYERS_MAX];
-    struct net_gru gru;
-    struct net_lin prior[2], posterior[2];
+    bool backward; /* transposes for input gradients are kept too */
+    struct linear encoder[4];
+    struct onehot trans_in; /* [action ; s] -> D */
+    struct attention trans_attn;
+    struct gru gru;
+    struct linear prior[2];
+    struct linear post_h, post_e, posterior; /* [h ; e] -> D as two slices (bias in post_h) */
     struct net_mlp head[NET_HEADS];
-    struct net_lin decoder_out;    /* z -> O */
-    struct net_lin action_info[3]; /* z -> A */
-    struct net_lin critic_in;
-    struct net_attn critic_attn;
-    struct net_lin critic_head[2];
-    const float *pos; /* positional table [N][D] */
+    struct linear decoder_out;    /* z -> O */
+    struct linear action_info[3]; /* z -> A */
+    struct onehot critic_in;
+    struct attention critic_attn;
+    struct linear critic_head[2];
 };
 
 /* Sizes the networks cannot have: 0 or ERR_INVAL with err_text(). */
 int nets_check(const struct nets_dims *d);
 
 /* Describe every parameter to p (params_init was given room for nets_params_max), group by
- * group, and after params_carve bind n to the values; pos [N][D] is filled. */
+ * group. */
 size_t nets_params_max(const struct nets_dims *d);
 void nets_add_params(struct params *p, const struct nets_dims *d);
-void nets_bind(struct nets *n, const struct nets_dims *d, const struct params *p,
-               const struct kern *kern, float *pos);
 
-/* Transposes for input gradients: floats needed, binding (sets every wt), and recomputation
- * for the groups in the mask 1 << group. */
-size_t nets_transpose_floats(struct nets *n);
-void nets_bind_transposes(struct nets *n, float *wt);
-void nets_transpose(struct nets *n, uint32_t groups);
+/* Bind the layers to the values of p. backward: also reserve the transposed copies that input
+ * gradients need. The arena gives nets_bytes. */
+size_t nets_bytes(const struct nets_dims *d, bool backward);
+int nets_bind(struct nets *n, const struct nets_dims *d, const struct params *p,
+              const struct kern *kern, bool backward, struct arena *a);
+/* Rebuild what is derived from the parameters of the groups in the mask 1 << group: packed
+ * tables, transposes. */
+void nets_refresh(struct nets *n, uint32_t groups);
 
 /* Scratch of one thread. */
 struct nets_work; /* opaque */
@@ -184,11 +157,19 @@ static inline void nets_one_head(const struct nets *n, struct nets_work *w, floa
 }
 size_t nets_head_ld(const struct nets *n, enum net_head which);
 
+/* From the decoder trunk's z [tokens][D]: obs [tokens][nets_pad(O)], and the logits of the
+ * action that led there [tokens][nets_pad(A)]. */
+void nets_decode(const struct nets *n, float *obs, const float *z, size_t tokens);
+void nets_action_info(const struct nets *n, struct nets_work *w, float *logits, const float *z,
+                      size_t tokens);
+
 /* value [groups][N]: the critic with its positional table and attention layer. */
 void nets_critic(const struct nets *n, struct nets_work *w, float *value, const uint8_t *index,
                  const float *h, size_t groups);
 
-/* Softmax per categorical and one class each by inverse CDF: index [tokens][C] from logits
+/* Two-step sampling, for planning: nets_prior once, then nets_sample per candidate; or, to share
+ * the softmax as well, categorical_softmax (nn/categorical.h) once and categorical_sample per
+ * candidate. Softmax per categorical and one class each by inverse CDF: index [tokens][C] from logits
  * [tokens][nets_latent_ld] and uniforms u [tokens][C]. */
 void nets_sample(const struct nets *n, struct nets_work *w, uint8_t *index, const float *logits,
                  const float *u, size_t tokens);
