@@ -18,6 +18,7 @@
  * The identity of the process below is set once, before other threads start. */
 #include "base/log.h"
 #include "base/clock.h"
+#include "utf8.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -84,27 +85,11 @@ static void put_str(struct line *l, const char *s)
     put(l, s, strlen(s));
 }
 
-/* Length of the valid UTF-8 character at s (1 to 4), 0 if there is none. */
-static size_t utf8_len(const unsigned char *s, size_t n)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t len = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : 4;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || len > n)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool outside = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f);
-    return overlong || outside ? 0 : len;
-}
-
 /* Text without control characters and broken UTF-8; JSON escapes where asked. */
 static void put_clean(struct line *l, const char *s, size_t n, bool json)
 {
     for (size_t i = 0; i < n;) {
-        size_t len = utf8_len((const unsigned char *)s + i, n - i);
+        size_t len = utf8_next(s + i, n - i, NULL);
         unsigned char c = (unsigned char)s[i];
         if (len == 0 || c < 0x20 || c == 0x7f) {
             put_str(l, "?");
