@@ -14,11 +14,10 @@
 
 struct mag_derived {
     struct nets nets;
-    float *pos; /* positional table, [N][D] */
-    float *wt;  /* transposes for input gradients, NULL until training is opened */
+    struct nets *train; /* the same with transposes, NULL until mag_train_open */
 };
 
-/* The networks of a model: constant view, kept up to date by mag_refresh. */
+/* The networks of a model for inference, kept up to date by mag_refresh. */
 static inline const struct nets *mag_nets(const struct mag_model *m)
 {
     return &m->derived->nets;
@@ -30,10 +29,10 @@ struct mag_train {
     struct mag_train_cfg c; /* c.cfg points to cfg below */
     struct config cfg;
     struct arena arena;
+    struct nets nets; /* bound for backward: what model/train.h calls need */
     struct mag_train_state st;
-    float *grad; /* [params.count]; padding zero, ranges zeroed by mag_grad_zero */
-    double *block_sums; /* scratch of global norms */
-    struct wm_work *wm;       /* train_model.c: recurrence, heads, their gradients; R_m too */
+    float *grad; /* [params.count]; ranges are zeroed by mag_grad_zero */
+    struct wm_work *wm;       /* wm.h: recurrence, heads, their gradients; R_m too */
     struct mag_ppo_work *ppo; /* ppo.c */
 };
 
@@ -51,8 +50,14 @@ void mag_grad_zero(struct mag_train *t, enum mag_opt opt);
 
 /* One optimiser step on t->grad's range: global norm, clip (0 = none), L2 added after the clip,
  * Adam, mag_refresh of the groups. If loss or norm is not finite nothing changes, st.skipped
- * counts, and *skipped is set. *norm gets the norm before clipping. */
+ * counts, and *skipped is set (else cleared). *norm gets the norm before clipping. */
 void mag_opt_step(struct mag_train *t, enum mag_opt opt, double loss, double lr, double clip,
                   double l2, double *norm, bool *skipped);
+
+/* Threads of a pool that may be NULL. */
+static inline size_t mag_threads(const struct pool *p)
+{
+    return p ? pool_threads(p) : 1;
+}
 
 #endif
