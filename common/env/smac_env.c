@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* smac_env.c - the environment "smac": smac.h above, battle.h below.
+ *
+ *   step    actions -> smac_commands -> battle_order -> battle_step(8) -> battle_units
+ *           -> smac_step_frame -> reward, end
+ *
+ * SAME EPISODES  The published environment inflates max_reward by what its first reset saw. Here
+ * one reset is played at open and then settled, so that every episode is a function of its
+ * seed and actions alone.
+ *
+ * SIZES  The specification gives the vectors as they are written. With env.obs_timestep that
+ * is one more entry per observation than the published environment announces.
+ *
+ * SCRIPTS  "opponent" lets the agents' units obey the opponents' own logic. That is a property
+ * of a battle, not of an order, so such an episode is played on a second battle, opened when
+ * first asked for, from the first step on. */
+#include "smac_env.h"
+
+#include "env/battle.h"
+#include "env/smac.h"
+#include "scenario.h"
+
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATTLE_BUILD "battle-1"
+
+enum {
+    LOOPS_PER_STEP = 8,
+    RESET_TRIES = 16, /* loops to wait for units; the engine spawns all of them at once */
+};
+
+struct env {
+    struct smac *smac;
+    struct battle *battle, *scripted; /* scripted: NULL until asked for */
+    struct battle *active;            /* the one this episode is played on */
+    struct battle_options options;
+    char map[CONFIG_NAME];
+    uint64_t seed;
+    size_t steps;
+    bool over;          /* the episode has ended: reset first */
+    uint32_t base_type; /* smallest unit type id among the agents, as spawned */
+    struct env_spec spec;
+    struct smac_game_info info;
+    struct smac_unit units[SMAC_UNITS_MAX];
+    size_t n_units;
+    struct smac_command commands[SMAC_AGENTS_MAX];
+    uint8_t actions[SMAC_AGENTS_MAX];
+    uint8_t *avail; /* [N][A] */
+};
+
+/* --- specification --- */
+
+static void options_of(const struct config *cfg, struct smac_options *o)
+{
+    smac_options_default(o);
+    o->continuing_episode = cfg->env.continuing;
+    o->obs_last_action = cfg->env.obs_last_action;
+    o->obs_timestep_number = cfg->env.obs_timestep;
+    o->obs_pathing_grid = cfg->env.obs_pathing;
+    o->obs_terrain_height = cfg->env.obs_height;
+    o->reward_sparse = cfg->env.reward_sparse;
+    o->reward_only_positive = cfg->env.reward_only_positive;
+    o->reward_scale = !cfg->env.reward_sparse; /* it would divide the 1 of a win, too */
+}
+
+/* One line that two programs agree on or not: every option that changes what is seen. */
+static void canonical_line(const struct config *cfg, struct env_spec *s)
+{
+    snprintf(s->build, sizeof s->build, "%s", BATTLE_BUILD);
+    snprintf(s->line, sizeof s->line,
+             "smac continuing=%d difficulty=%u map=%s obs_height=%d obs_last_action=%d "
+             "obs_pathing=%d obs_timestep=%d position_noise=%.17g reward_only_positive=%d "
+             "reward_sparse=%d shuffle_enemy_order=%d spawn_rotation=%d units=%s "
+             "N=%zu O=%zu A=%zu G=%zu limit=%zu build=%s",
+             cfg->env.continuing, cfg->env.difficulty, cfg->env.map, cfg->env.obs_height,
+             cfg->env.obs_last_action, cfg->env.obs_pathing, cfg->env.obs_timestep,
+             cfg->env.position_noise, cfg->env.reward_only_positive, cfg->env.reward_sparse,
+             cfg->env.shuffle_enemy_order, cfg->env.spawn_rotation,
+             cfg->env.units == UNITS_LIBERTY ? "liberty" : "lotv_4_10", s->n_agents, s->obs,
+             s->actions, s->state, s->episode_limit, s->build);
+    digest128_of(s->hash, s->line, strlen(s->line));
+}
+
+static int open_contract(const struct config *cfg, struct smac **out, struct env_spec *spec)
+{
+    struct smac_options o;
+    options_of(cfg, &o);
+    int rc = smac_open(out, cfg->env.map, &o);
+    if (rc)
+        return rc;
+    smac_spec(*out, spec);
+    spec->obs = smac_obs_len(*out);
+    spec->state = smac_state_len(*out);
+    canonical_line(cfg, spec);
+    return 0;
+}
+
+static int spec(const struct config *cfg, struct env_spec *out)
+{
+    struct smac *s;
+    int rc = open_contract(cfg, &s, out);
+    if (!rc)
+        smac_close(s);
+    return rc;
+}
+
+/* --- life --- */
+
+static void close_env(struct env *e)
+{
+    if (!e)
+        return;
+    battle_close(e->battle);
+    battle_close(e->scripted);
+    smac_close(e->smac);
+    free(e->avail);
+    free(e);
+}
+
+static void note_base_type(struct env *e)
+{
+    e->base_type = UINT32_MAX;
+    for (size_t i = 0; i < e->n_units; i++)
+        if (e->units[i].owner == 1 && e->units[i].unit_type < e->base_type)
+            e->base_type = e->units[i].unit_type;
+}
+
+static int spawn(struct env *e, struct battle *b)
+{
+    e->active = b;
+    e->steps = 0;
+    e->over = false;
+    battle_reset(b, e->seed);
+    smac_reset_begin(e->smac);
+    for (int i = 0; i < RESET_TRIES; i++) {
+        e->n_units = battle_units(b, e->units);
+        note_base_type(e);
+        if (smac_reset_frame(e->smac, e->units, e->n_units) == 0)
+            return 0;
+        battle_step(b, 1);
+    }
+    return err_set(ERR_AGAIN, "smac: units of %s are still missing after a reset", e->map);
+}
+
+static int open_battle(struct env *e)
+{
+    int rc = battle_open(&e->battle, e->map, &e->options);
+    if (rc)
+        return rc;
+    battle_game_info(e->battle, &e->info);
+    rc = smac_game_info(e->smac, &e->info);
+    if (!rc)
+        rc = spawn(e, e->battle);
+    if (!rc)
+        smac_settle(e->smac);
+    return rc;
+}
+
+static int open_env(const struct config *cfg, struct env **out)
+{
+    struct env *e = calloc(1, sizeof *e);
+    if (!e)
+        return ERR_NOMEM;
+    snprintf(e->map, sizeof e->map, "%s", cfg->env.map);
+    e->options = (struct battle_options){
+        .units = cfg->env.units,
+        .shuffle_enemy_order = cfg->env.shuffle_enemy_order,
+        .spawn_rotation = cfg->env.spawn_rotation,
+        .position_noise = cfg->env.position_noise,
+    };
+    int rc = open_contract(cfg, &e->smac, &e->spec);
+    if (!rc && !(e->avail = calloc(e->spec.n_agents * e->spec.actions, 1)))
+        rc = ERR_NOMEM;
+    if (!rc)
+        rc = open_battle(e);
+    if (rc) {
+        close_env(e);
+        return rc;
+    }
+    *out = e;
+    return 0;
+}
+
+static int reset(struct env *e, uint64_t seed)
+{
+    e->seed = seed;
+    return spawn(e, e->battle);
+}
+
+/* --- steps --- */
+
+static void advance(struct env *e, size_t n_commands, struct env_step *out)
+{
+    struct smac_result r;
+    battle_order(e->active, e->commands, n_commands);
+    battle_step(e->active, LOOPS_PER_STEP);
+    e->n_units = battle_units(e->active, e->units);
+    smac_step_frame(e->smac, e->units, e->n_units, false, &r);
+    e->steps++;
+    e->over = r.terminated;
+    *out = (struct env_step){
+        .reward = (float)r.reward,
+        .end = r.time_limit   ? ENV_LIMIT
+               : r.terminated ? ENV_TERMINAL
+                              : ENV_RUNNING,
+        .won = r.battle_won,
+    };
+}
+
+static int step(struct env *e, const uint8_t *action, struct env_step *out)
+{
+    size_t n;
+    if (e->over)
+        return err_set(ERR_INVAL, "smac: the episode has ended, reset first");
+    int rc = smac_commands(e->smac, action, e->commands, &n);
+    if (!rc)
+        advance(e, n, out);
+    return rc;
+}
+
+/* Move the episode to the battle whose agents obey the opponents' logic. */
+static int hand_over(struct env *e)
+{
+    if (e->active == e->scripted && e->scripted)
+        return 0;
+    if (e->steps)
+        return err_set(ERR_INVAL, "smac: 'opponent' has to play from the first step on");
+    if (!e->scripted) {
+        struct battle_options o = e->options;
+        o.agents_scripted = true;
+        int rc = battle_open(&e->scripted, e->map, &o);
+        if (rc)
+            return rc;
+    }
+    return spawn(e, e->scripted);
+}
+
+/* No orders of ours: the living are said to stand, the engine moves them. */
+static int step_opponent(struct env *e, struct env_step *out)
+{
+    size_t n;
+    int rc = hand_over(e);
+    if (rc)
+        return rc;
+    smac_avail(e->smac, e->avail);
+    for (size_t i = 0; i < e->spec.n_agents; i++)
+        e->actions[i] = e->avail[i * e->spec.actions] ? 0 : 1;
+    rc = smac_commands(e->smac, e->actions, e->commands, &n);
+    if (!rc)
+        advance(e, 0, out);
+    return rc;
+}
+
+static int step_script(struct env *e, const char *policy, struct env_step *out)
+{
+    size_t n;
+    if (e->over)
+        return err_set(ERR_INVAL, "smac: the episode has ended, reset first");
+    if (strcmp(policy, "opponent") == 0)
+        return step_opponent(e, out);
+    int rc = smac_script(e->smac, policy, e->actions, e->commands, &n);
+    if (!rc)
+        advance(e, n, out);
+    return rc;
+}
+
+static void observe(struct env *e, float *obs, uint8_t *avail, float *state)
+{
+    smac_obs(e->smac, obs);
+    smac_avail(e->smac, avail);
+    if (state)
+        smac_state(e->smac, state);
+}
+
+/* --- for people --- */
+
+struct text {
+    char *at;
+    size_t left;
+    bool cut;
+};
+
+static void __attribute__((format(printf, 2, 3))) put(struct text *t, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(t->at, t->left, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= t->left) {
+        t->cut = true;
+        return;
+    }
+    t->at += n;
+    t->left -= (size_t)n;
+}
+
+/* Upper case ours, lower case theirs. */
+static char letter_of(const struct scenario *map, const struct smac_unit *u, uint32_t base)
+{
+    static const char letters[UNIT_KINDS] = {
+        [UNIT_MARINE] = 'M',        [UNIT_MARAUDER] = 'R', [UNIT_MEDIVAC] = 'D',
+        [UNIT_STALKER] = 'S',       [UNIT_ZEALOT] = 'Z',   [UNIT_COLOSSUS] = 'C',
+        [UNIT_HYDRALISK] = 'H',     [UNIT_ZERGLING] = 'L', [UNIT_BANELING] = 'B',
+        [UNIT_SPINE_CRAWLER] = 'K',
+    };
+    for (int kind = 0; kind < UNIT_KINDS; kind++) {
+        int own = unit_rl_offset(map->type, (enum unit_kind)kind);
+        if (u->owner == 1 && own >= 0 && u->unit_type == base + (uint32_t)own)
+            return letters[kind];
+        if (u->owner == 2 &&
+            u->unit_type == unit_data(UNITS_LIBERTY, (enum unit_kind)kind)->enemy_type)
+            return (char)(letters[kind] - 'A' + 'a');
+    }
+    return '?';
+}
+
+static void draw_map(const struct env *e, const struct scenario *map,
+                     char grid[SCENARIO_SIDE][SCENARIO_SIDE + 1])
+{
+    for (int y = 0; y < SCENARIO_SIDE; y++)
+        memcpy(grid[y], map->terrain->walk[y], SCENARIO_SIDE + 1);
+    for (size_t i = 0; i < e->n_units; i++) {
+        const struct smac_unit *u = &e->units[i];
+        int x = (int)u->x, y = (int)u->y;
+        if (x >= 0 && y >= 0 && x < SCENARIO_SIDE && y < SCENARIO_SIDE)
+            grid[y][x] = letter_of(map, u, e->base_type);
+    }
+}
+
+static int describe(struct env *e, char *out, size_t n)
+{
+    const struct scenario *map;
+    char grid[SCENARIO_SIDE][SCENARIO_SIDE + 1];
+    size_t alive[3] = {0};
+    double points[3] = {0};
+    struct text t = {.at = out, .left = n};
+    int rc = scenario_find(&map, e->map);
+    if (rc)
+        return rc;
+    draw_map(e, map, grid);
+    for (size_t i = 0; i < e->n_units; i++) {
+        uint32_t side = e->units[i].owner < 3 ? e->units[i].owner : 0;
+        alive[side]++;
+        points[side] += (double)e->units[i].health + (double)e->units[i].shield;
+    }
+    put(&t, "%s step %zu of %zu: agents %zu (%.0f points), opponents %zu (%.0f points)\n",
+        e->map, e->steps, e->spec.episode_limit, alive[1], points[1], alive[2], points[2]);
+    for (int y = SCENARIO_SIDE - 1; y >= 0; y--) /* north on top */
+        put(&t, "%s\n", grid[y]);
+    return t.cut ? err_set(ERR_INVAL, "smac: a description needs more than %zu bytes", n) : 0;
+}
+
+const struct env_class env_smac = {
+    .name = "smac",
+    .spec = spec,
+    .open = open_env,
+    .close = close_env,
+    .reset = reset,
+    .step = step,
+    .observe = observe,
+    .step_script = step_script,
+    .maps = scenario_names,
+    .describe = describe,
+};

@@ -1,0 +1,13 @@
+# smac_golden FILE... replays recordings of the published SMAC environment.
+if(TARGET env AND TARGET base)
+  add_executable(smac_golden smac_golden.c)
+  target_include_directories(smac_golden PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/../../common/env)
+  target_link_libraries(smac_golden PRIVATE env base build_flags PkgConfig::JANSSON m)
+
+  # Small recordings of our own making: smac/generate.py says what each one covers.
+  file(GLOB SMAC_RECORDINGS CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/smac/*.json)
+  if(SMAC_RECORDINGS)
+    add_test(NAME smac_golden COMMAND smac_golden ${SMAC_RECORDINGS})
+    set_tests_properties(smac_golden PROPERTIES LABELS golden TIMEOUT 60)
+  endif()
+endif()
