@@ -244,6 +244,10 @@ int mag_ppo_batch(struct mag_train *t, const struct mag_rows *rows, const struct
                   uint64_t batch, struct mag_ppo_stats *out, double (*minibatch_out)[4]);
 /* Normalised advantage [rows][N] alone. */
 int mag_ppo_advantage(struct mag_train *t, const struct mag_rows *rows, float *adv);
+/* order [n]: the joint rows in the order of an epoch, a stable ascending argsort of PERM's
+ * uniforms. */
+int mag_ppo_order(struct mag_train *t, const struct draws *draws, uint64_t batch,
+                  uint64_t epoch, size_t n, uint32_t *order);
 /* Gradients of the first minibatch given an order of rows (tests, parity): no update. */
 int mag_ppo_gradient(struct mag_train *t, const struct mag_rows *rows, const float *adv,
                      const uint32_t *order, size_t n, float *grad, double out[4]);

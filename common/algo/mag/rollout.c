@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rollout.c - one imagined step of a run of start states, and what surrounds it.
+ *
+ *   step i      x_i --policy--> a_i --transition--> h_{i+1}, prior logits      once per start
+ *   candidate   s'_j ~ prior --R_m--> score_j                                  j = 0..L-1
+ *     tau >= 1    --policy--> a --transition--> h'', prior, s'' --R_m--> score_j  tau < H
+ *   choice      x_{i+1} = (s'_j, h_{i+1}) with the least score_j
+ *
+ * All candidates share h_{i+1} and the prior of tau 0. Nothing is computed that nobody reads:
+ * no policy after the last inner step or in the last state, no second transition for rewards
+ * (h_{i+1} is in the rows), no prior in the filter.
+ *
+ * LAYOUT  Candidates lie [L][P][N], so that one network call serves all of them; the first
+ * samples go to [L][starts][N], where they wait for the choice.
+ *
+ * SOURCE  mag.md 5, 8, 9, 10; Algorithm 1 of arXiv 2303.17984.
+ * TESTS   tests/unit/algo/test_imagine.c. */
+#include "rollout.h"
+#include "plan.h"
+#include "policy.h"
+
+#include "rl/lambda_return.h"
+
+#include <string.h>
+
+/* ---------------------------------------------------------------------------------- filter */
+
+/* The posterior branch of the recurrence over windows b0..b0+nb-1 (mag.md 5), without prior
+ * and without dropout: start states, written where the rows want them. */
+static void filter_task(void *arg, size_t task, size_t worker)
+{
+    const struct call *c = arg;
+    const struct mag_imagine *im = c->im;
+    struct worker *w = &im->worker[worker];
+    const struct nets *n = c->nets;
+    size_t N = im->d.N, C = im->d.C, D = im->d.D, O = im->d.O, B = c->w->B;
+    size_t b0 = task * FILTER_WINDOWS, nb = least(FILTER_WINDOWS, B - b0);
+    for (size_t t = 0; t < c->filter_T; t++) {
+        size_t at = (t * B + b0) * N, before = at - (t ? B * N : 0);
+        uint8_t *index = c->filter_index + at * C;
+        float *h = c->filter_h + at * D;
+        nets_encoder(n, w->nets, w->e, c->w->obs + ((t + 1) * B + b0) * N * O, nb * N);
+        nets_transition(n, w->nets, h, c->filter_index + before * C, im->first_act + at,
+                        c->filter_h + before * D, im->none + t * B + b0, nb);
+        nets_posterior(n, w->nets, w->prior, h, w->e, nb * N);
+        /* the uniforms of one t belong to all rows of the sampled batch: pick ours */
+        draws_fill(c->draws, c->dom->post, c->batch, (uint32_t)t, w->u_post,
+                   c->B_global * N * C);
+        for (size_t b = 0; b < nb; b++)
+            memcpy(w->u_latent + b * N * C, w->u_post + c->rows_global[b0 + b] * N * C,
+                   N * C * sizeof(float));
+        nets_sample(n, w->nets, index, w->prior, w->u_latent, nb * N);
+    }
+}
+
+/* Flags of the recurrence: no state before t = 0 nor after a record with `last`. */
+void rollout_filter(struct call *c)
+{
+    struct mag_imagine *im = c->im;
+    struct mag_batch al;
+    mag_align(&al, c->w, &im->d);
+    size_t B = c->w->B, N = im->d.N;
+    memset(im->none, 1, B);
+    memcpy(im->none + B, al.last, (c->filter_T - 1) * B);
+    memcpy(im->first_act, al.action, c->filter_T * B * N);
+    if (im->cfg.train.zero_first_action)
+        for (size_t k = B; k < c->filter_T * B; k++)
+            if (im->none[k])
+                memset(im->first_act + k * N, NETS_NO_ACTION, N);
+    pool_run(im->pool, filter_task, c, ceil_div(B, FILTER_WINDOWS));
+}
+
+/* ------------------------------------------------------------------------------------ plan */
+
+static void fill_starts(const struct call *c, const struct span *s, enum draw_domain dom,
+                        uint32_t sub, float *u, size_t per_start)
+{
+    for (size_t p = 0; p < s->P; p++)
+        draws_fill(c->draws, dom, c->im->item[s->first + p], sub, u + p * per_start, per_start);
+}
+static uint32_t plan_sub(size_t i, size_t j, size_t tau)
+{
+    return (uint32_t)(i << 16 | j << 8 | tau);
+}
+
+/* The recorded part of a step: availability, action, its log-probability at x_i. */
+static void outer_policy(const struct call *c, struct worker *w, const struct span *s)
+{
+    const struct mag_dims *d = &c->im->d;
+    size_t tokens = s->P * d->N, A = d->A, S = c->S, at = (s->i * S + s->first) * d->N;
+    nets_heads(c->nets, w->nets, (float *[]){w->actor, w->avail},
+               (enum net_head[]){HEAD_ACTOR, HEAD_AVAIL}, 2, s->index, s->h, tokens);
+    fill_starts(c, s, c->dom->im_avail, (uint32_t)s->i, w->u_avail, d->N * A);
+    fill_starts(c, s, c->dom->im_act, (uint32_t)s->i, w->u_act, d->N);
+    struct policy p = {.tokens = tokens,
+                       .A = A,
+                       .ld = nets_pad(A),
+                       .logits = w->actor,
+                       .avail = w->avail,
+                       .u_avail = w->u_avail,
+                       .u_act = w->u_act,
+                       .action = s->action,
+                       .bits = c->out->avail + at * ((A + 7) / 8),
+                       .logp = c->out->logp + at};
+    if (c->trace && c->trace->logits)
+        p.masked = c->trace->logits + at * A;
+    policy_draw(c->nets->kern, &p);
+}
+
+/* scores[j][start] += weight * mean over agents of R_m, out of w->rm [L][P][N]. */
+static void add_scores(const struct call *c, const struct worker *w, const struct span *s,
+                       float weight)
+{
+    size_t N = c->im->d.N, ld = nets_pad(1);
+    for (size_t j = 0; j < c->L; j++)
+        for (size_t p = 0; p < s->P; p++) {
+            const float *rm = w->rm + (j * s->P + p) * N * ld;
+            float sum = 0;
+            for (size_t a = 0; a < N; a++)
+                sum += rm[a * ld];
+            c->im->scores[j * c->S + s->first + p] += weight * (sum / (float)N);
+        }
+}
+
+/* Inner policy at the candidates' states: availability sampled, action sampled or the mode. */
+static void inner_policy(const struct call *c, struct worker *w, const struct span *s,
+                         size_t tau)
+{
+    const struct mag_dims *d = &c->im->d;
+    size_t A = d->A, per = s->P * d->N;
+    bool greedy = c->im->cfg.imagine.greedy_inner;
+    for (size_t j = 0; j < c->L; j++) {
+        uint32_t sub = plan_sub(s->i, j, tau);
+        fill_starts(c, s, c->dom->plan_avail, sub, w->u_avail + j * per * A, d->N * A);
+        if (!greedy)
+            fill_starts(c, s, c->dom->plan_act, sub, w->u_act + j * per, d->N);
+    }
+    struct policy p = {.tokens = c->L * per,
+                       .A = A,
+                       .ld = nets_pad(A),
+                       .logits = w->actor,
+                       .avail = w->avail,
+                       .u_avail = w->u_avail,
+                       .u_act = greedy ? NULL : w->u_act,
+                       .action = w->action};
+    policy_draw(c->nets->kern, &p);
+}
+
+/* Sample every candidate's state after inner step tau into index [L][P][N][C]: at tau 0 from
+ * one prior for all, later from each candidate's own. */
+static void sample_candidates(const struct call *c, struct worker *w, const struct span *s,
+                              size_t tau, uint8_t *index)
+{
+    const struct mag_dims *d = &c->im->d;
+    size_t per = s->P * d->N, C = d->C, ld = nets_latent_ld(&c->nets->d);
+    for (size_t j = 0; j < c->L; j++) {
+        fill_starts(c, s, c->dom->plan_latent, plan_sub(s->i, j, tau), w->u_latent, d->N * C);
+        nets_sample(c->nets, w->nets, index + j * per * C, w->prior + (tau ? j * per * ld : 0),
+                    w->u_latent, per);
+    }
+}
+
+/* H - 1 more transitions of all candidates, scored (the first one was the step's own). */
+static void look_ahead(const struct call *c, struct worker *w, const struct span *s)
+{
+    const struct mag_dims *d = &c->im->d;
+    size_t per = s->P * d->N, rows = c->L * per, D = d->D;
+    float weight = 1;
+    for (size_t j = 0; j < c->L; j++)
+        memcpy(w->h + j * per * D, s->h_next, per * D * sizeof(float));
+    for (size_t tau = 0;; tau++) {
+        bool more = tau + 1 < c->H;
+        /* the three heads read one feature: side by side while it is in the cache */
+        nets_heads(c->nets, w->nets, (float *[]){w->rm, w->actor, w->avail},
+                   (enum net_head[]){HEAD_RM, HEAD_ACTOR, HEAD_AVAIL}, more ? 3 : 1, w->index,
+                   w->h, rows);
+        add_scores(c, w, s, weight);
+        if (!more)
+            break;
+        weight *= (float)c->im->cfg.imagine.discount;
+        inner_policy(c, w, s, tau + 1);
+        nets_transition(c->nets, w->nets, w->h, w->index, w->action, w->h, NULL, c->L * s->P);
+        nets_prior(c->nets, w->nets, w->prior, w->h, rows);
+        sample_candidates(c, w, s, tau + 1, w->index);
+    }
+}
+
+/* From x_i to h_{i+1}, the candidates' first samples and their scores. */
+void rollout_candidates(const struct call *c, struct worker *w, const struct span *s)
+{
+    const struct mag_imagine *im = c->im;
+    size_t NC = im->d.N * im->d.C;
+    if (c->forced)
+        memcpy(s->action, c->forced + s->first * im->d.N, s->P * im->d.N);
+    else
+        outer_policy(c, w, s);
+    nets_transition(c->nets, w->nets, s->h_next, s->index, s->action, s->h, NULL, s->P);
+    nets_prior(c->nets, w->nets, w->prior, s->h_next, s->P * im->d.N);
+    sample_candidates(c, w, s, 0, w->index);
+    for (size_t j = 0; j < c->L; j++) {
+        memcpy(im->cand + (j * c->S + s->first) * NC, w->index + j * s->P * NC, s->P * NC);
+        memset(im->scores + j * c->S + s->first, 0, s->P * sizeof(float));
+    }
+    if (c->H)
+        look_ahead(c, w, s);
+}
+
+/* With probability imagine.epsilon a start takes the plain draw, candidate 0. With one choice
+ * for the batch the draw of global start 0 decides for all. */
+static bool takes_plain(const struct call *c, size_t start, size_t i)
+{
+    float u;
+    if (c->im->cfg.imagine.epsilon <= 0)
+        return false;
+    draws_fill(c->draws, DRAW_EPS_MPC, c->im->item[start], (uint32_t)i, &u, 1);
+    return (double)u < c->im->cfg.imagine.epsilon;
+}
+
+void rollout_choose_start(const struct call *c, const struct span *s)
+{
+    uint32_t *choice = c->im->choice + s->first;
+    plan_choose(choice, c->im->scores + s->first, c->L, s->P, c->S);
+    for (size_t p = 0; p < s->P; p++)
+        if (takes_plain(c, s->first + p, s->i))
+            choice[p] = 0;
+}
+
+/* One index for all starts by the mean scores, summed in ascending order. */
+void rollout_choose_batch(const struct call *c, size_t i)
+{
+    double mean[256];
+    for (size_t j = 0; j < c->L; j++) {
+        mean[j] = 0;
+        for (size_t s = 0; s < c->S; s++)
+            mean[j] += (double)c->im->scores[j * c->S + s];
+    }
+    uint32_t best = takes_plain(c, 0, i) ? 0 : (uint32_t)plan_best(mean, c->L);
+    for (size_t s = 0; s < c->S; s++)
+        c->im->choice[s] = best;
+}
+
+/* Take the chosen candidates as x_{i+1}; remember how the choice went. */
+void rollout_commit(const struct call *c, const struct span *s, struct mag_plan_stats *st)
+{
+    const struct mag_imagine *im = c->im;
+    size_t NC = im->d.N * im->d.C;
+    for (size_t p = 0; p < s->P; p++)
+        memcpy(s->index_next + p * NC,
+               im->cand + (im->choice[s->first + p] * c->S + s->first + p) * NC, NC);
+    if (c->H)
+        plan_account(st, im->choice + s->first, im->scores + s->first, c->L, s->P, c->S);
+    if (!c->trace)
+        return;
+    for (size_t p = 0; p < s->P && c->trace->choice; p++)
+        c->trace->choice[s->i * c->S + s->first + p] = im->choice[s->first + p];
+    for (size_t j = 0; j < c->L && c->trace->scores; j++)
+        memcpy(c->trace->scores + (s->i * c->L + j) * c->S + s->first,
+               im->scores + j * c->S + s->first, s->P * sizeof(float));
+}
+
+/* -------------------------------------------------------------------------------- evaluate */
+
+/* State i of start `first` on: a row of the batch, or the state after the last row. */
+static const uint8_t *state_index(const struct call *c, size_t i, size_t first)
+{
+    size_t NC = c->im->d.N * c->im->d.C;
+    return i + 1 < c->im->R ? c->out->index + (i * c->S + first) * NC
+                            : c->im->last_index + first * NC;
+}
+static const float *state_h(const struct call *c, size_t i, size_t first)
+{
+    size_t ND = c->im->d.N * c->im->d.D;
+    return i + 1 < c->im->R ? c->out->h + (i * c->S + first) * ND : c->im->last_h + first * ND;
+}
+
+/* Rewards and continuations at psi_i = [s_i ; h_{i+1}] of P starts, reward shared by agents. */
+static void evaluate_step(const struct call *c, struct worker *w, size_t i, size_t first,
+                          size_t P, struct mag_plan_stats *st)
+{
+    size_t N = c->im->d.N, tokens = P * N, ld = nets_pad(1);
+    float *reward = w->rm, *cont = w->actor; /* both hold tokens rows of one padded output */
+    nets_heads(c->nets, w->nets, (float *[]){reward, cont},
+               (enum net_head[]){HEAD_REWARD, HEAD_CONT}, 2, state_index(c, i, first),
+               state_h(c, i + 1, first), tokens);
+    for (size_t p = 0; p < P; p++) {
+        float sum = 0;
+        for (size_t a = 0; a < N; a++)
+            sum += reward[(p * N + a) * ld];
+        float mean = sum / (float)N;
+        st->reward_sum += (double)mean;
+        st->rewards++;
+        w->reward[i * P + p] = mean;
+    }
+    for (size_t k = 0; k < tokens; k++)
+        w->cont[i * tokens + k] = cont[k * ld];
+}
+
+/* Values, rewards, lambda-returns of a shard (mag.md 10), into the rows. */
+void rollout_evaluate(const struct call *c, struct worker *w, size_t first, size_t P,
+                      struct mag_plan_stats *st)
+{
+    const struct mag_imagine *im = c->im;
+    size_t N = im->d.N, tokens = P * N, steps = im->R - 1;
+    for (size_t i = 0; i < im->R; i++)
+        nets_critic(c->nets, w->nets, w->value + i * tokens, state_index(c, i, first),
+                    state_h(c, i, first), P);
+    for (size_t i = 0; i < steps; i++)
+        evaluate_step(c, w, i, first, P, st);
+    c->nets->kern->sigmoid(w->cont, w->cont, steps * tokens);
+    lambda_return_forward(w->ret, w->reward, w->cont, w->value, steps, P, N,
+                          (float)im->cfg.ppo.gamma, (float)im->cfg.ppo.lambda);
+    for (size_t i = 0; i < steps; i++) {
+        size_t at = (i * c->S + first) * N;
+        memcpy(c->out->value + at, w->value + i * tokens, tokens * sizeof(float));
+        memcpy(c->out->ret + at, w->ret + i * tokens, tokens * sizeof(float));
+        if (c->trace && c->trace->cont)
+            memcpy(c->trace->cont + at, w->cont + i * tokens, tokens * sizeof(float));
+        for (size_t p = 0; p < P && c->trace && c->trace->reward; p++)
+            c->trace->reward[i * c->S + first + p] = w->reward[i * P + p];
+    }
+    if (c->trace && c->trace->last_value)
+        memcpy(c->trace->last_value + first * N, w->value + steps * tokens,
+               tokens * sizeof(float));
+}
