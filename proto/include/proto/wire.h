@@ -193,6 +193,11 @@ struct wire_episode {
 int wire_episode_pack(const struct wire_episode *e, unsigned char **body, size_t *n);
 /* Checks shapes, crc, finite floats, action < A and available, T <= 65535. ERR_CORRUPT: crc. */
 int wire_episode_parse(struct wire_episode *out, const void *body, size_t n);
+/* Token and seq alone, without crc and checks: who sent it, and what to name in a NACK when
+ * parsing fails. Costs per key, not per byte. */
+int wire_episode_peek(unsigned char token[WIRE_ID], uint64_t *seq, const void *body, size_t n);
+/* Put a new session's token into a packed EPISODE or RESULT; the crc does not cover it. */
+void wire_body_token(unsigned char *body, const unsigned char token[WIRE_ID]);
 /* contracts.md 2: over kind, episode_no, env, spec_hash, seed, T, end, won, return, tensors and
  * the digest of the set; not over token, stream, seq, wall time, build. */
 void wire_episode_digest(const struct wire_episode *e, const struct digest *set_digest,
