@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seed corpora of the fuzz targets into corpus/<name>/.
+
+The files are committed; run this again only to add seeds. Names say what a file is:
+valid-* is accepted by the parser, hostile-* is not.
+"""
+import json
+import os
+import struct
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
+
+
+def save(target, name, data):
+    folder = os.path.join(HERE, target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as f:
+        f.write(data)
+
+
+def tensors(header, data=b"", length=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def entry(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def safetensors():
+    def put(name, *args, **kwargs):
+        save("safetensors", name, tensors(*args, **kwargs))
+
+    put("valid-empty", {})
+    put("valid-meta", {"__metadata__": {"format": "pt"}, "a": entry("F32", [2], 0, 8)}, b"12345678")
+    put("valid-types", {
+        "d": entry("F64", [1], 0, 8), "l": entry("I64", [], 8, 16), "f": entry("F32", [1, 2], 16, 24),
+        "i": entry("I32", [1], 24, 28), "b": entry("BOOL", [1], 28, 29), "u": entry("U8", [3], 29, 32),
+        "none": entry("F32", [0, 7], 32, 32)}, bytes(range(32)))
+    put("valid-padded", b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}      ', b"x")
+    put("hostile-overlap", {"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 2, 6)}, bytes(6))
+    put("hostile-hole", {"a": entry("U8", [4], 0, 4), "b": entry("U8", [2], 6, 8)}, bytes(8))
+    put("hostile-overflow", {"a": entry("F64", [2 ** 62, 2 ** 62], 0, 0)})
+    put("hostile-outside", {"a": entry("F32", [1000], 0, 4000)}, bytes(8))
+    put("hostile-depth", b'{"a":' + b"[" * 200 + b"]" * 200 + b"}")
+    put("hostile-twice", b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},'
+                         b'"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}')
+    put("hostile-length", {}, length=2 ** 63)
+    put("hostile-commas", b'{"a":[' + b"1," * 200 + b"1]}")
+    save("safetensors", "hostile-short", b"\x02\x00\x00")
+
+
+def config_yaml():
+    def put(name, text):
+        save("config_yaml", name, text.encode("utf-8", "surrogateescape"))
+
+    put("valid-nested", "preset: quickstart\nnet:\n  width: 64\n  heads: 4\n"
+                        "train:\n  stop:\n    seconds: 60\nlr.model: 1e-3\n")
+    put("valid-flow", '{"net": {"width": 128}, "seed": "18446744073709551615"}\n')
+    put("valid-text", 'run_dir: "/tmp/\\u00fc \\"x\\" # y"\nenv.map: \'2s3z\'\nlog.level: debug\n')
+    put("valid-empty", "# nothing\n---\n")
+    put("valid-mamba", "algo: mamba\nimagine: {steps: 15, candidates: 0, horizon: 0}\n")
+    put("hostile-anchors", "a: &a {b: 1}\nnet: *a\n")
+    put("hostile-bomb", "net: [&a [x,x],&b [*a,*a],&c [*b,*b],&d [*c,*c]]\n")
+    put("hostile-twice", "seed: 1\nseed: 2\n")
+    put("hostile-depth", "{net: " * 300 + "1" + "}" * 300 + "\n")
+    put("hostile-unknown", "net:\n  widht: 64\n")
+    put("hostile-range", "net.width: 99999999999999999999\n")
+    put("hostile-documents", "seed: 1\n---\nseed: 2\n")
+    put("hostile-bytes", "seed: \udcff\udcfe\n")
+    put("hostile-tag", "seed: !!python/object:os.system 1\n")
+
+
+if __name__ == "__main__":
+    safetensors()
+    config_yaml()
