@@ -79,8 +79,9 @@ struct field {
 enum { STEPS_NONE = 0xffff };
 
 struct terrain {
-    uint32_t rows[LAYERS][SIDE]; /* bit x of row y: open */
-    bool box[LAYERS];            /* the open cells are one rectangle: no walk needs a detour */
+    uint32_t rows[LAYERS][SIDE];  /* bit x of row y: open */
+    uint32_t clear[LAYERS][SIDE]; /* open, and so are the four cells around it */
+    bool box[LAYERS];             /* the open cells are one rectangle: no walk needs a detour */
     struct field field[FIELDS];
     uint8_t pathing[CELLS / 8], height[CELLS];
 };
@@ -101,8 +102,8 @@ struct battle {
     enum unit_kind kind[UNITS];
     uint8_t side[UNITS]; /* 0 agents, 1 opponents */
     bool scripted[UNITS];
-    int listed[UNITS]; /* list order of the opponents */
-    double max_sep[LAYERS];
+    int listed[UNITS];                  /* list order of the opponents */
+    double sep[UNITS], max_sep[LAYERS]; /* separation radii */
 
     /* Moves. */
     bool alive[UNITS];
@@ -141,7 +142,15 @@ void kind_init(struct kind *k, const struct unit_data *u);
 
 /* battle_terrain.c */
 void terrain_init(struct terrain *t, const struct terrain_data *data);
-bool terrain_fits(const struct terrain *t, const struct kind *k, double x, double y);
+bool terrain_edge_fits(const struct terrain *t, const struct kind *k, double x, double y);
+/* The usual case, amid open cells, costs one look: `fit` is less than a cell. */
+static inline bool terrain_fits(const struct terrain *t, const struct kind *k, double x,
+                                double y)
+{
+    if (x >= 0 && y >= 0 && x < SIDE && y < SIDE && (t->clear[k->layer][(int)y] >> (int)x & 1))
+        return true;
+    return terrain_edge_fits(t, k, x, y);
+}
 /* The first `length` of the walk from (x0,y0) towards (x1,y1) fits, sampled every 0.25. */
 bool terrain_straight(const struct terrain *t, const struct kind *k, double x0, double y0,
                       double x1, double y1, double length);

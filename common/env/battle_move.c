@@ -79,41 +79,46 @@ static void unit_shift(struct battle *b, int i, double x, double y)
     }
 }
 
+/* A unit that a step could touch: where it is, and the squares of the distance at which two
+ * touch and of the distance now. */
+struct near {
+    double x, y, touch2, now2;
+    int16_t id;
+};
+
 /* Units of i's layer that a place at most `margin` from (x,y) could touch, without i. */
 static int neighbours(const struct battle *b, int i, double x, double y, double margin,
-                      int16_t out[NEAR])
+                      struct near out[NEAR])
 {
-    const struct kind *k = kind_of(b, i);
-    double reach = k->separation + b->max_sep[k->layer] + margin;
+    const enum layer layer = kind_of(b, i)->layer;
+    double sep = b->sep[i], reach = sep + b->max_sep[layer] + margin;
     int lo = terrain_cell(x - reach, y - reach), hi = terrain_cell(x + reach, y + reach);
     int n = 0;
     for (int cy = lo / SIDE; cy <= hi / SIDE; cy++) {
         for (int cx = lo % SIDE; cx <= hi % SIDE; cx++) {
-            for (int j = b->head[k->layer][cy * SIDE + cx]; j >= 0; j = b->next[j]) {
-                double dx = b->x[j] - x, dy = b->y[j] - y;
-                double near = k->separation + kind_of(b, j)->separation + margin;
-                if (j != i && dx * dx + dy * dy < near * near && n < NEAR)
-                    out[n++] = (int16_t)j;
+            for (int j = b->head[layer][cy * SIDE + cx]; j >= 0; j = b->next[j]) {
+                double dx = b->x[j] - x, dy = b->y[j] - y, d2 = dx * dx + dy * dy;
+                double sum = sep + b->sep[j];
+                if (d2 >= (sum + margin) * (sum + margin) || j == i || n == NEAR)
+                    continue;
+                sum -= TOUCH;
+                out[n++] = (struct near){b->x[j], b->y[j], sum * sum, d2, (int16_t)j};
             }
         }
     }
     return n;
 }
 
-/* Does a move of i to (x,y) bring it into contact with j and closer to it? */
-static bool bumps(const struct battle *b, int i, int j, double x, double y)
+/* Would being at (x,y) mean contact with it, and closer to it than now? */
+static inline bool bumps(const struct near *o, double x, double y)
 {
-    double sum = kind_of(b, i)->separation + kind_of(b, j)->separation - TOUCH;
-    double dx = b->x[j] - x, dy = b->y[j] - y, d2 = dx * dx + dy * dy;
-    if (d2 >= sum * sum)
-        return false;
-    double ox = b->x[j] - b->x[i], oy = b->y[j] - b->y[i];
-    return d2 < ox * ox + oy * oy;
+    double dx = o->x - x, dy = o->y - y, d2 = dx * dx + dy * dy;
+    return d2 < o->touch2 && d2 < o->now2;
 }
 
 bool unit_free(const struct battle *b, int i, double x, double y)
 {
-    int16_t near[NEAR];
+    struct near near[NEAR];
     return terrain_fits(&b->terrain, kind_of(b, i), x, y) &&
            neighbours(b, i, x, y, -TOUCH, near) == 0;
 }
@@ -125,17 +130,17 @@ static bool push_friend(struct battle *b, int i, int j, double x, double y)
     if (b->scripted[i] || b->scripted[j] || b->side[i] != b->side[j] ||
         b->task[j] != TASK_IDLE || b->windup[j] > 0)
         return false;
-    double sum = kind_of(b, i)->separation + kind_of(b, j)->separation;
+    double sum = b->sep[i] + b->sep[j];
     double dx = b->x[j] - x, dy = b->y[j] - y, d = sqrt(dx * dx + dy * dy);
     if (!(d > 0))
         return false;
     double px = x + dx / d * sum, py = y + dy / d * sum;
     if (!terrain_fits(&b->terrain, kind_of(b, j), px, py))
         return false;
-    int16_t near[NEAR];
-    int n = neighbours(b, j, px, py, 0, near);
+    struct near near[NEAR];
+    int n = neighbours(b, j, b->x[j], b->y[j], sum, near);
     for (int k = 0; k < n; k++) {
-        if (near[k] != i && bumps(b, j, near[k], px, py))
+        if (near[k].id != i && bumps(&near[k], px, py))
             return false;
     }
     unit_shift(b, j, px, py);
@@ -143,16 +148,16 @@ static bool push_friend(struct battle *b, int i, int j, double x, double y)
 }
 
 /* Can i step to (x,y)? straight: on its direct heading, where an idle friend may be pushed. */
-static bool step_free(struct battle *b, int i, double x, double y, const int16_t *near, int n,
-                      bool straight)
+static bool step_free(struct battle *b, int i, double x, double y, const struct near *near,
+                      int n, bool straight)
 {
     int blocker = -1;
     for (int k = 0; k < n; k++) {
-        if (!bumps(b, i, near[k], x, y))
+        if (!bumps(&near[k], x, y))
             continue;
         if (blocker >= 0 || !straight)
             return false;
-        blocker = near[k];
+        blocker = near[k].id;
     }
     if (!terrain_fits(&b->terrain, kind_of(b, i), x, y))
         return false;
@@ -214,7 +219,7 @@ bool unit_walk(struct battle *b, int i, double tx, double ty, double stop)
     dx *= step / d;
     dy *= step / d;
 
-    int16_t near[NEAR];
+    struct near near[NEAR];
     int n = neighbours(b, i, x, y, step, near);
     for (int h = 0; h < HEADINGS; h++) {
         double c = heading[h].c, s = heading[h].s * b->prefer[i];

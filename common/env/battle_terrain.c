@@ -60,8 +60,12 @@ void terrain_init(struct terrain *t, const struct terrain_data *data)
         }
         t->rows[LAYER_AIR][y] = UINT32_MAX;
     }
-    for (int l = 0; l < LAYERS; l++)
-        t->box[l] = is_box(t->rows[l]);
+    for (int l = 0; l < LAYERS; l++) {
+        const uint32_t *rows = t->rows[l];
+        t->box[l] = is_box(rows);
+        for (int y = 1; y < SIDE - 1; y++)
+            t->clear[l][y] = rows[y] & rows[y - 1] & rows[y + 1] & rows[y] << 1 & rows[y] >> 1;
+    }
     for (int f = 0; f < FIELDS; f++)
         t->field[f].cell = -1;
 }
@@ -73,7 +77,7 @@ static inline bool open_at(const uint32_t rows[SIDE], double x, double y)
     return rows[(int)y] >> (int)x & 1;
 }
 
-bool terrain_fits(const struct terrain *t, const struct kind *k, double x, double y)
+bool terrain_edge_fits(const struct terrain *t, const struct kind *k, double x, double y)
 {
     const uint32_t *rows = t->rows[k->layer];
     if (k->layer == LAYER_AIR)
@@ -158,7 +162,7 @@ static void field_fill(struct field *f, const uint32_t rows[SIDE])
 static const struct field *field_to(struct terrain *t, enum layer layer, int cell)
 {
     bool cliff = layer == LAYER_COLOSSUS;
-    struct field *f = &t->field[(cell * 2 + cliff) * 7 % FIELDS];
+    struct field *f = &t->field[(cell + cliff * FIELDS / 2) % FIELDS];
     if (f->cell != cell || f->cliff != cliff) {
         f->cell = cell;
         f->cliff = cliff;
@@ -171,26 +175,42 @@ bool terrain_waypoint(struct terrain *t, const struct kind *k, double x, double 
                       double ty, double *wx, double *wy)
 {
     const struct field *f = field_to(t, k->layer, terrain_cell(tx, ty));
-    int here = terrain_cell(x, y), cx = here % SIDE, cy = here / SIDE;
-    unsigned best = STEPS_NONE;
-    double best_d = 0;
+    int here = terrain_cell(x, y), cx = here % SIDE, cy = here / SIDE, n = 0;
+    struct {
+        unsigned steps;
+        double x, y, d2;
+    } c[(2 * REACH + 1) * (2 * REACH + 1)];
     for (int gy = cy - REACH; gy <= cy + REACH; gy++) {
         for (int gx = cx - REACH; gx <= cx + REACH; gx++) {
             if (gx < 0 || gy < 0 || gx >= SIDE || gy >= SIDE)
                 continue;
-            unsigned steps = f->steps[gy * SIDE + gx];
             double px = gx + 0.5, py = gy + 0.5;
-            double d = (px - tx) * (px - tx) + (py - ty) * (py - ty);
-            if (steps == STEPS_NONE || steps > best || (steps == best && d >= best_d))
+            double d2 = (px - tx) * (px - tx) + (py - ty) * (py - ty);
+            unsigned steps = f->steps[gy * SIDE + gx];
+            if (steps == STEPS_NONE || steps > f->steps[here]) /* no way back */
                 continue;
-            double ux = px - x, uy = py - y;
-            if (!terrain_straight(t, k, x, y, px, py, sqrt(ux * ux + uy * uy)))
-                continue;
-            best = steps;
-            best_d = d;
-            *wx = px;
-            *wy = py;
+            c[n].steps = steps;
+            c[n].x = px;
+            c[n].y = py;
+            c[n++].d2 = d2;
         }
     }
-    return best != STEPS_NONE;
+    /* The best by steps, then by distance, that a straight walk reaches: walks cost more than
+     * looking for the next best. */
+    for (; n > 0; n--) {
+        int best = 0;
+        for (int q = 1; q < n; q++) {
+            if (c[q].steps < c[best].steps ||
+                (c[q].steps == c[best].steps && c[q].d2 < c[best].d2))
+                best = q;
+        }
+        double ux = c[best].x - x, uy = c[best].y - y;
+        if (terrain_straight(t, k, x, y, c[best].x, c[best].y, sqrt(ux * ux + uy * uy))) {
+            *wx = c[best].x;
+            *wy = c[best].y;
+            return true;
+        }
+        memmove(&c[best], &c[best + 1], (size_t)(n - 1 - best) * sizeof *c);
+    }
+    return false;
 }

@@ -44,6 +44,7 @@ static inline void put(struct battle *b, int i, enum unit_kind kind, double x, d
     b->help_at[i] = 0;
     b->healing[i] = false;
     b->way[i].from = -1;
+    b->sep[i] = k->separation;
     b->max_sep[k->layer] = most(b->max_sep[k->layer], k->separation);
     unit_place(b, i, x, y);
     for (int u = 0; u < b->n; u++)
