@@ -11,15 +11,17 @@
 
 #include <stddef.h>
 
+/* All allocate while they run and return 0 or ERR_NOMEM. */
+
 /* U(-bound, bound). */
-void init_uniform(const struct params *p, size_t row, double bound, const struct draws *d);
+int init_uniform(const struct params *p, size_t row, double bound, const struct draws *d);
 /* bound = sqrt(6 / (in + out)) on the stored shape. */
-void init_xavier(const struct params *p, size_t row, const struct draws *d);
+int init_xavier(const struct params *p, size_t row, const struct draws *d);
 /* U(+-1/sqrt(fan_in)), fan_in given because a bias does not know it. */
-void init_fan_in(const struct params *p, size_t row, size_t fan_in, const struct draws *d);
+int init_fan_in(const struct params *p, size_t row, size_t fan_in, const struct draws *d);
 /* Orthonormal rows (out < in) or columns, gain 1: modified Gram-Schmidt in double, twice, on
- * normal draws by sums of uniforms. Allocates while it runs. ERR_NOMEM. */
+ * centred uniform draws. */
 int init_orthogonal(const struct params *p, size_t row, const struct draws *d);
-void init_constant(const struct params *p, size_t row, float value); /* padding stays zero */
+int init_constant(const struct params *p, size_t row, float value); /* padding stays zero */
 
 #endif

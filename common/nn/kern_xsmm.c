@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kern_xsmm.c - products by LIBXSMM's run-time compiled kernels.
+ *
+ * WHY  LIBXSMM reaches the machine's peak from five rows on, and its kernels compute every
+ * output as one chain of fused multiply-adds, k ascending: the definition of nn/kern.h, on AVX2
+ * and AVX-512 alike, as long as widths are multiples of 32.
+ *
+ * HOW  Row-major Y = X W is column-major Y^T = W^T X^T, so LIBXSMM's m is a block of N, its n
+ * a block of rows and its k is K. A call is cut into blocks of constant size; the rests get
+ * kernels of their own, so every shape runs, and splitting K merely continues the chain from
+ * memory. Kernels are found in a table of our own: open addressing, written under a mutex,
+ * read without one (an entry's key is complete before its function is published).
+ *
+ * GLOBAL  LIBXSMM's target and registry belong to the process, hence the one static table here
+ * and the rule in kern.h that the first instruction set asked for owns it. */
+#include "kern_private.h"
+
+#include "base/err.h"
+
+#include <libxsmm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum {
+    TABLE = 1 << 14, /* entries; a kernel beyond three quarters of it is computed by `plain` */
+    ROWS = 32,       /* rows of a block */
+    DW_ROWS = 256,   /* rows of a block of the weight gradient's chain */
+    DW_COLS = 32,    /* weight rows (columns of x) of a block */
+};
+
+struct shape {
+    int32_t m, n, k, lda, ldb, ldc, flags; /* flags: bit 0 accumulate, bit 1 transposed B */
+};
+struct entry {
+    _Atomic(libxsmm_smmfunction) fn; /* NULL: free */
+    struct shape shape;
+};
+static struct {
+    pthread_mutex_t lock;
+    size_t used;
+    struct kern plain;
+    struct entry entry[TABLE];
+} jit = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static size_t shape_hash(const struct shape *s)
+{
+    const int32_t word[] = {s->m, s->n, s->k, s->lda, s->ldb, s->ldc, s->flags};
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++)
+        h = (h ^ (uint32_t)word[i]) * 16777619u;
+    return (h ^ h >> 15) & (TABLE - 1);
+}
+
+/* The entry of a shape, or the free one where it belongs. */
+static struct entry *find(const struct shape *s)
+{
+    for (size_t i = shape_hash(s);; i = (i + 1) & (TABLE - 1)) {
+        struct entry *e = &jit.entry[i];
+        if (!atomic_load_explicit(&e->fn, memory_order_acquire) ||
+            memcmp(&e->shape, s, sizeof *s) == 0)
+            return e;
+    }
+}
+
+static libxsmm_smmfunction compile(const struct shape *s)
+{
+    const float one = 1, beta = s->flags & 1 ? 1.0f : 0.0f;
+    const int flags = s->flags & 2 ? LIBXSMM_GEMM_FLAG_TRANS_B : LIBXSMM_GEMM_FLAG_NONE;
+    const int prefetch = LIBXSMM_GEMM_PREFETCH_NONE;
+    pthread_mutex_lock(&jit.lock);
+    struct entry *e = find(s);
+    libxsmm_smmfunction fn = atomic_load_explicit(&e->fn, memory_order_relaxed);
+    if (!fn && jit.used < TABLE / 4 * 3) {
+        fn = libxsmm_smmdispatch(s->m, s->n, s->k, &s->lda, &s->ldb, &s->ldc, &one, &beta,
+                                 &flags, &prefetch);
+        if (fn) {
+            e->shape = *s;
+            atomic_store_explicit(&e->fn, fn, memory_order_release);
+            jit.used++;
+        }
+    }
+    pthread_mutex_unlock(&jit.lock);
+    return fn;
+}
+
+static libxsmm_smmfunction kernel(size_t m, size_t n, size_t k, size_t lda, size_t ldb,
+                                  size_t ldc, int flags)
+{
+    const struct shape s = {(int32_t)m,   (int32_t)n,   (int32_t)k, (int32_t)lda,
+                            (int32_t)ldb, (int32_t)ldc, flags};
+    libxsmm_smmfunction fn = atomic_load_explicit(&find(&s)->fn, memory_order_acquire);
+    return fn ? fn : compile(&s);
+}
+
+bool xsmm_open(const struct kern *plain)
+{
+    libxsmm_init();
+    libxsmm_set_target_archid(plain->isa == ISA_AVX512 ? LIBXSMM_X86_AVX512_CORE
+                                                       : LIBXSMM_X86_AVX2);
+    jit.plain = *plain;
+    /* A host may refuse executable pages: see one kernel work before relying on any. */
+    const libxsmm_smmfunction fn = kernel(32, 1, 1, 32, 1, 32, 0);
+    if (!fn)
+        return false;
+    float a[32], c[32], b = 2;
+    for (size_t i = 0; i < 32; i++)
+        a[i] = (float)i;
+    fn(a, &b, c);
+    for (size_t i = 0; i < 32; i++)
+        if (c[i] != (float)i * 2)
+            return false;
+    return true;
+}
+
+/* Columns of a block: K * columns floats of weights should stay in the second-level cache. */
+static size_t block_of(size_t K)
+{
+    return K <= 256 ? 256 : K <= 512 ? 128 : 64;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+void xsmm_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+               size_t M, size_t N, size_t K, bool accumulate)
+{
+    const size_t wide = block_of(K);
+    if (K == 0 || N % KERN_PAD != 0) {
+        bug_on(N % KERN_PAD != 0);
+        if (!accumulate)
+            jit.plain.fill_rows(y, ldy, NULL, M, N);
+        return;
+    }
+    for (size_t n = 0; n < N; n += wide) {
+        const size_t nb = least(wide, N - n);
+        for (size_t m = 0; m < M;) {
+            const size_t mb = least(ROWS, M - m);
+            const libxsmm_smmfunction fn = kernel(nb, mb, K, ldw, ldx, ldy, accumulate);
+            const size_t end = mb == ROWS ? m + (M - m) / ROWS * ROWS : M;
+            for (; m < end; m += mb) {
+                if (fn)
+                    fn(w + n, x + m * ldx, y + m * ldy + n);
+                else
+                    jit.plain.gemm(y + m * ldy + n, ldy, x + m * ldx, ldx, w + n, ldw, mb, nb,
+                                   K, accumulate);
+            }
+        }
+    }
+}
+
+void xsmm_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
+                  size_t ldy, size_t R, size_t N, size_t K)
+{
+    const size_t wide = 64;
+    bug_on(N % KERN_PAD != 0);
+    for (size_t r = 0; r < R; r += DW_ROWS) {
+        const size_t rb = least(DW_ROWS, R - r);
+        for (size_t n = 0; n < N; n += wide) {
+            const size_t nb = least(wide, N - n);
+            for (size_t k = 0; k < K; k += DW_COLS) {
+                const size_t kb = least(DW_COLS, K - k);
+                const libxsmm_smmfunction fn = kernel(nb, kb, rb, ldy, ldx, ldw, 3);
+                if (fn)
+                    fn(dy + r * ldy + n, x + r * ldx + k, dw + k * ldw + n);
+                else
+                    jit.plain.gemm_dw(dw + k * ldw + n, ldw, x + r * ldx + k, ldx,
+                                      dy + r * ldy + n, ldy, rb, nb, kb);
+            }
+        }
+    }
+}
+
+void xsmm_prepare(size_t M, size_t N, size_t K, size_t ldy, size_t ldx, size_t ldw,
+                  bool accumulate)
+{
+    const size_t wide = block_of(K);
+    const size_t rest = M % ROWS;
+    for (size_t n = 0; n < N && K > 0; n += wide) {
+        const size_t nb = least(wide, N - n);
+        if (M == 0 || M >= ROWS)
+            kernel(nb, ROWS, K, ldw, ldx, ldy, accumulate);
+        if (rest > 0)
+            kernel(nb, rest, K, ldw, ldx, ldy, accumulate);
+    }
+}
+
+void xsmm_prepare_dw(size_t R, size_t N, size_t K, size_t ldw, size_t ldx, size_t ldy)
+{
+    const size_t rows[] = {R >= DW_ROWS || R == 0 ? DW_ROWS : 0, R % DW_ROWS};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t n = 0; n < N && rows[i] > 0; n += 64)
+            for (size_t k = 0; k < K; k += DW_COLS)
+                kernel(least(64, N - n), least(DW_COLS, K - k), rows[i], ldy, ldx, ldw, 3);
+}

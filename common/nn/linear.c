@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* linear.c - linear layers, one-hot first layers, packed tables, the weight gradients of a step.
+ *
+ * A layer is a view into the parameter block; only the transposed copies and packed tables are
+ * its own, rebuilt by refresh. Weight gradients are collected as jobs and run together: each
+ * task is a strip of output columns of one layer, so threads never share an output and every
+ * sum is one chain over all rows, whatever the number of threads. */
+#include "nn/linear.h"
+
+#include "base/err.h"
+
+#include <string.h>
+
+static const struct param *must_find(const struct params *p, const char *name)
+{
+    const size_t i = params_find(p, name);
+    bug_on(i == (size_t)-1);
+    return &p->table[i];
+}
+
+void linear_bind(struct linear *l, const struct params *p, const char *weight, const char *bias)
+{
+    const struct param *w = must_find(p, weight);
+    bug_on(w->kind != PARAM_LINEAR);
+    *l = (struct linear){.in = w->in,
+                         .out = w->out,
+                         .in_pad = kern_pad(w->in),
+                         .out_pad = w->out_pad,
+                         .w = p->value + w->offset,
+                         .w_at = w->offset,
+                         .b_at = SIZE_MAX};
+    if (bias) {
+        const struct param *b = must_find(p, bias);
+        bug_on(b->out != w->out);
+        l->b = p->value + b->offset;
+        l->b_at = b->offset;
+    }
+}
+
+void linear_slice(struct linear *out, const struct linear *l, size_t row0, size_t rows)
+{
+    bug_on(row0 + rows > l->in);
+    *out = *l;
+    out->in = rows;
+    out->in_pad = kern_pad(rows);
+    out->w += row0 * l->out_pad;
+    out->w_at += row0 * l->out_pad;
+    out->b = NULL;
+    out->b_at = SIZE_MAX;
+    out->wt = NULL;
+}
+
+size_t linear_wt_bytes(const struct linear *l)
+{
+    return l->out_pad * l->in_pad * sizeof(float);
+}
+
+void linear_want_input(struct linear *l, struct arena *a)
+{
+    l->wt = arena_must(a, linear_wt_bytes(l));
+}
+
+void linear_refresh(const struct kern *k, struct linear *l)
+{
+    if (l->wt)
+        k->transpose(l->wt, l->in_pad, l->w, l->out_pad, l->in, l->out_pad);
+}
+
+void linear_forward(const struct kern *k, const struct linear *l, float *y, size_t ldy,
+                    const float *x, size_t ldx, size_t M)
+{
+    if (l->b)
+        k->fill_rows(y, ldy, l->b, M, l->out_pad);
+    k->gemm(y, ldy, x, ldx, l->w, l->out_pad, M, l->out_pad, l->in, l->b != NULL);
+}
+
+void linear_add(const struct kern *k, const struct linear *l, float *y, size_t ldy,
+                const float *x, size_t ldx, size_t M)
+{
+    k->gemm(y, ldy, x, ldx, l->w, l->out_pad, M, l->out_pad, l->in, true);
+}
+
+void linear_backward_input(const struct kern *k, const struct linear *l, float *dx, size_t ldx,
+                           const float *dy, size_t ldy, size_t M, bool accumulate)
+{
+    bug_on(!l->wt);
+    k->gemm(dx, ldx, dy, ldy, l->wt, l->in_pad, M, l->in_pad, l->out_pad, accumulate);
+}
+
+void linear_backward_weight(const struct kern *k, const struct linear *l, float *grad,
+                            const float *x, size_t ldx, const float *dy, size_t ldy,
+                            size_t rows, size_t col0, size_t col1)
+{
+    k->gemm_dw(grad + l->w_at + col0, l->out_pad, x, ldx, dy + col0, ldy, rows, col1 - col0,
+               l->in);
+    if (l->b_at != SIZE_MAX)
+        k->sum_rows(grad + l->b_at + col0, dy + col0, ldy, rows, col1 - col0);
+}
+
+/* --------------------------------------------------------------------- one-hot first layer */
+
+static struct kern_table plain_table(const struct linear *l, size_t row0)
+{
+    return (struct kern_table){
+        .at = l->w + row0 * l->out_pad, .ld = l->out_pad, .block = l->out_pad};
+}
+
+void onehot_bind(struct onehot *o, const struct params *p, const char *weight, const char *bias,
+                 size_t cat0, size_t C, size_t K, size_t act0, size_t A, size_t dense0,
+                 size_t dense_n)
+{
+    memset(o, 0, sizeof *o);
+    linear_bind(&o->all, p, weight, bias);
+    linear_slice(&o->cat, &o->all, cat0, C * K);
+    if (dense_n > 0)
+        linear_slice(&o->dense, &o->all, dense0, dense_n);
+    o->C = C;
+    o->K = K;
+    o->act0 = act0;
+    o->A = A;
+    o->packed_cat = plain_table(&o->all, cat0);
+    if (A > 0)
+        o->packed_act = plain_table(&o->all, act0);
+    bug_on(K > 256 || A > KERN_NONE);
+}
+
+void onehot_forward(const struct kern *k, const struct onehot *o, float *y, size_t ldy,
+                    const uint8_t *index, const uint8_t *skip, const uint8_t *action,
+                    const float *x, size_t ldx, size_t M)
+{
+    const struct kern_rows rows = {.cat = o->packed_cat,
+                                   .act = o->packed_act,
+                                   .bias = o->all.b,
+                                   .C = o->C,
+                                   .K = o->K,
+                                   .index = index,
+                                   .skip = skip,
+                                   .action = o->A > 0 ? action : NULL};
+    k->gather(y, ldy, &rows, M, o->all.out_pad);
+    if (x && o->dense.in > 0)
+        linear_add(k, &o->dense, y, ldy, x, ldx, M);
+}
+
+void onehot_refresh(const struct kern *k, struct onehot *o)
+{
+    linear_refresh(k, &o->cat);
+    if (o->dense.in > 0)
+        linear_refresh(k, &o->dense);
+}
+
+/* -------------------------------------------------------------------------- packed tables */
+
+/* Columns of a packed block: 1024 rows of it are half a megabyte, which a second-level cache
+ * holds while every row of a batch passes. */
+enum { PACK_BLOCK = 128 };
+
+static size_t total_columns(const struct linear *const *l, size_t n)
+{
+    size_t cols = 0;
+    for (size_t i = 0; i < n; i++)
+        cols += l[i]->out_pad;
+    return cols;
+}
+
+static size_t pack_blocks(const struct linear *const *l, size_t n)
+{
+    return (total_columns(l, n) + PACK_BLOCK - 1) / PACK_BLOCK;
+}
+
+size_t pack_floats(const struct linear *const *l, size_t n, size_t rows)
+{
+    return pack_blocks(l, n) * PACK_BLOCK * rows;
+}
+
+void pack_tables(struct kern_table *out, float *at, const struct linear *const *l,
+                 const size_t *row0, size_t n, size_t rows)
+{
+    const size_t stride = rows * PACK_BLOCK;
+    size_t col = 0;
+    for (size_t i = 0; i < n; i++) {
+        /* widths and blocks are multiples of 32, so a run of 32 stays in one block */
+        for (size_t c = 0; c < l[i]->out_pad; c += KERN_PAD, col += KERN_PAD)
+            for (size_t r = 0; r < rows; r++)
+                memcpy(at + col / PACK_BLOCK * stride + r * PACK_BLOCK + col % PACK_BLOCK,
+                       l[i]->w + (row0[i] + r) * l[i]->out_pad + c, KERN_PAD * sizeof *at);
+    }
+    *out =
+        (struct kern_table){.at = at, .ld = PACK_BLOCK, .block = PACK_BLOCK, .stride = stride};
+}
+
+void pack_dense(float *out, const struct linear *const *l, const size_t *row0, size_t n,
+                size_t rows)
+{
+    const size_t ld = total_columns(l, n);
+    for (size_t i = 0; i < n; out += l[i++]->out_pad)
+        for (size_t r = 0; r < rows; r++)
+            memcpy(out + r * ld, l[i]->w + (row0[i] + r) * l[i]->out_pad,
+                   l[i]->out_pad * sizeof *out);
+}
+
+void pack_bias(float *out, const struct linear *const *l, size_t n)
+{
+    for (size_t i = 0; i < n; out += l[i++]->out_pad) {
+        if (l[i]->b)
+            memcpy(out, l[i]->b, l[i]->out_pad * sizeof *out);
+        else
+            memset(out, 0, l[i]->out_pad * sizeof *out);
+    }
+}
+
+/* ----------------------------------------------------------------------- weight gradients */
+
+/* Columns of one task. Constant, and irrelevant to the result: columns are independent. */
+enum { DW_STRIP = 64 };
+
+static size_t job_columns(const struct dw_job *j)
+{
+    switch (j->kind) {
+    case DW_LINEAR:
+        return j->linear->out_pad;
+    case DW_ONEHOT:
+        return j->onehot->all.out_pad;
+    case DW_NORM:
+        return j->D;
+    }
+    return 0;
+}
+
+static size_t job_tasks(const struct dw_job *j)
+{
+    return (job_columns(j) + DW_STRIP - 1) / DW_STRIP;
+}
+
+static void onehot_gradient(const struct kern *k, float *grad, const struct dw_job *j,
+                            size_t col0, size_t col1)
+{
+    const struct onehot *o = j->onehot;
+    const struct kern_rows rows = {
+        .C = o->C, .K = o->K, .index = j->index, .skip = j->skip, .action = j->action};
+    const size_t ld = o->all.out_pad, cols = col1 - col0;
+    float *dact = o->A > 0 ? grad + o->all.w_at + o->act0 * ld + col0 : NULL;
+    k->scatter(grad + o->cat.w_at + col0, dact, ld, &rows, j->dy + col0, j->ldy, j->rows, cols);
+    if (o->dense.in > 0 && j->x)
+        k->gemm_dw(grad + o->dense.w_at + col0, ld, j->x, j->ldx, j->dy + col0, j->ldy, j->rows,
+                   cols, o->dense.in);
+    if (o->all.b_at != SIZE_MAX)
+        k->sum_rows(grad + o->all.b_at + col0, j->dy + col0, j->ldy, j->rows, cols);
+}
+
+struct dw_work {
+    const struct kern *k;
+    float *grad;
+    const struct dw_job *jobs;
+    size_t n;
+};
+
+static void dw_task(void *arg, size_t task, size_t worker)
+{
+    const struct dw_work *w = arg;
+    const struct dw_job *j = w->jobs;
+    (void)worker;
+    for (; task >= job_tasks(j); j++)
+        task -= job_tasks(j);
+    const size_t col0 = task * DW_STRIP, all = job_columns(j);
+    const size_t col1 = col0 + DW_STRIP < all ? col0 + DW_STRIP : all;
+    switch (j->kind) {
+    case DW_LINEAR:
+        linear_backward_weight(w->k, j->linear, w->grad, j->x, j->ldx, j->dy, j->ldy, j->rows,
+                               col0, col1);
+        return;
+    case DW_ONEHOT:
+        onehot_gradient(w->k, w->grad, j, col0, col1);
+        return;
+    case DW_NORM:
+        w->k->dot_rows(w->grad + j->gamma_at + col0, j->dy + col0, j->ldy, j->x + col0, j->ldx,
+                       j->rows, col1 - col0);
+        w->k->sum_rows(w->grad + j->beta_at + col0, j->dy + col0, j->ldy, j->rows, col1 - col0);
+        return;
+    }
+}
+
+void dw_run(const struct kern *k, struct pool *pool, float *grad, const struct dw_job *jobs,
+            size_t n)
+{
+    struct dw_work work = {k, grad, jobs, n};
+    size_t tasks = 0;
+    for (size_t i = 0; i < n; i++)
+        tasks += job_tasks(&jobs[i]);
+    pool_run(pool, dw_task, &work, tasks);
+}
