@@ -9,16 +9,13 @@
  *   kiting          back off from the nearest enemy while reloading or too close, else shoot it
  *   opponent        the agents run the opponents' own script: equal sides should win 50 %
  *
- * Orders are given to the engine directly, because two of the policies order what the contract
- * would refuse; frames, reward and termination are the contract's. The tables of docs/battle.md
- * are its output. Episode e of a run uses seed + e, so a line can be reproduced alone. */
+ * The tables of docs/battle.md are its output. Episode e of a run uses seed + e. */
 #include "env/battle.h"
 #include "scenario.h"
 
 #include "base/err.h"
 #include "base/rng.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +24,6 @@
 enum policy { RANDOM, ATTACK_NEAREST, KITING, OPPONENT, POLICIES };
 static const char *const POLICY[POLICIES] = {"random", "attack_nearest", "kiting", "opponent"};
 static const char *const MAPS_FAIR[] = {"3m", "8m", "2s3z", "3s5z", "1c3s5z", "bane_vs_bane"};
-
-enum { TYPE_MEDIVAC = 54, MOVES = 4, FIRST_MOVE = 2, FIRST_TARGET = 6 };
-
-/* Kiting, distances of centres: nearer than TOO_CLOSE is no time to stop and shoot, farther
- * than AT_EASE no reason to run; a reload of up to SOON loops is over when the step ends. */
-static const double TOO_CLOSE = 2.0, AT_EASE = 7.0, SOON = 8.0;
 
 struct args {
     const char *map; /* NULL: all, "fair": the symmetric ones */
@@ -49,7 +40,7 @@ struct tally {
     double reward, seconds;
 };
 
-/* One map under one policy. Units are the frame's, matched to indices by tag. */
+/* One map under one policy. */
 struct game {
     struct battle *battle;
     struct smac *smac;
@@ -57,185 +48,38 @@ struct game {
     enum policy policy;
     struct rng rng;
     struct smac_unit unit[SMAC_UNITS_MAX];
-    size_t units;
-    uint32_t base_type;
-    uint64_t agent_tag[SMAC_AGENTS_MAX], enemy_tag[SMAC_ENEMIES_MAX];
-    const struct smac_unit *agent[SMAC_AGENTS_MAX], *enemy[SMAC_ENEMIES_MAX]; /* NULL: dead */
-    int target[SMAC_AGENTS_MAX];
+    size_t units, commands;
     uint8_t *avail; /* [N][A] */
+    uint8_t action[SMAC_AGENTS_MAX];
     struct smac_command command[SMAC_AGENTS_MAX];
-    size_t commands;
 };
 
-static const struct smac_unit *unit_of(const struct game *g, uint64_t tag)
+static uint8_t random_action(struct game *g, const uint8_t *avail)
 {
-    for (size_t u = 0; u < g->units; u++) {
-        if (g->unit[u].tag == tag)
-            return &g->unit[u];
-    }
-    return NULL;
-}
-
-static void look(struct game *g)
-{
-    for (size_t i = 0; i < g->sc->n_agents; i++)
-        g->agent[i] = unit_of(g, g->agent_tag[i]);
-    for (size_t k = 0; k < g->sc->n_enemies; k++)
-        g->enemy[k] = unit_of(g, g->enemy_tag[k]);
-}
-
-static double apart(const struct smac_unit *a, const struct smac_unit *b)
-{
-    double dx = (double)a->x - (double)b->x, dy = (double)a->y - (double)b->y;
-    return sqrt(dx * dx + dy * dy);
-}
-
-/* Agents' unit types count from the smallest of the first frame. */
-static enum unit_kind agent_kind(const struct game *g, const struct smac_unit *u)
-{
-    for (int k = 0; k < UNIT_KINDS; k++) {
-        if (unit_rl_offset(g->sc->type, (enum unit_kind)k) ==
-            (int)(u->unit_type - g->base_type))
-            return (enum unit_kind)k;
-    }
-    return UNIT_KINDS;
-}
-
-static void order_unit(struct game *g, size_t i, uint32_t ability, uint64_t target)
-{
-    g->command[g->commands++] = (struct smac_command){.unit_tag = g->agent_tag[i],
-                                                      .ability = ability,
-                                                      .target = ability == ABILITY_STOP ? 0 : 2,
-                                                      .target_tag = target};
-}
-
-static void order_move(struct game *g, size_t i, int direction)
-{
-    static const float DX[MOVES] = {0, 0, 2, -2}, DY[MOVES] = {2, -2, 0, 0};
-    g->command[g->commands++] = (struct smac_command){.unit_tag = g->agent_tag[i],
-                                                      .ability = ABILITY_MOVE,
-                                                      .target = 1,
-                                                      .x = g->agent[i]->x + DX[direction],
-                                                      .y = g->agent[i]->y + DY[direction]};
-}
-
-static int nearest_enemy(const struct game *g, size_t i, bool skip_medivacs)
-{
-    int best = -1;
-    for (size_t k = 0; k < g->sc->n_enemies; k++) {
-        if (!g->enemy[k] || (skip_medivacs && g->enemy[k]->unit_type == TYPE_MEDIVAC))
-            continue;
-        if (best < 0 || apart(g->agent[i], g->enemy[k]) < apart(g->agent[i], g->enemy[best]))
-            best = (int)k;
-    }
-    return best;
-}
-
-static int nearest_hurt(const struct game *g, size_t i)
-{
-    int best = -1;
-    for (size_t k = 0; k < g->sc->n_agents; k++) {
-        const struct smac_unit *u = g->agent[k];
-        if (!u || u->health >= u->health_max || agent_kind(g, u) == UNIT_MEDIVAC)
-            continue;
-        if (best < 0 || apart(g->agent[i], u) < apart(g->agent[i], g->agent[best]))
-            best = (int)k;
-    }
-    return best;
-}
-
-/* Keep a target until it is dead (or healed), else take the nearest, wherever it is. */
-static void act_attack_nearest(struct game *g, size_t i)
-{
-    enum unit_kind kind = agent_kind(g, g->agent[i]);
-    int t = g->target[i];
-    if (kind == UNIT_MEDIVAC) {
-        if (t < 0 || !g->agent[t] || g->agent[t]->health >= g->agent[t]->health_max)
-            t = nearest_hurt(g, i);
-        if (t >= 0)
-            order_unit(g, i, ABILITY_HEAL, g->agent_tag[t]);
-    } else {
-        if (t < 0 || !g->enemy[t])
-            t = nearest_enemy(g, i, kind == UNIT_MARAUDER);
-        if (t >= 0)
-            order_unit(g, i, ABILITY_ATTACK, g->enemy_tag[t]);
-    }
-    g->target[i] = t;
-}
-
-/* The available direction that leaves the most room to all enemies, near ones counting most. */
-static int way_out(const struct game *g, size_t i)
-{
-    static const double DX[MOVES] = {0, 0, 2, -2}, DY[MOVES] = {2, -2, 0, 0};
-    const uint8_t *avail = g->avail + i * g->sc->n_actions;
-    int best = -1;
-    double best_danger = 0;
-    for (int d = 0; d < MOVES; d++) {
-        double danger = 0;
-        for (size_t k = 0; k < g->sc->n_enemies; k++) {
-            if (!g->enemy[k])
-                continue;
-            double dx = (double)g->enemy[k]->x - (double)g->agent[i]->x - DX[d];
-            double dy = (double)g->enemy[k]->y - (double)g->agent[i]->y - DY[d];
-            danger += 1 / (0.25 + dx * dx + dy * dy);
-        }
-        if (avail[FIRST_MOVE + d] && (best < 0 || danger < best_danger)) {
-            best = d;
-            best_danger = danger;
-        }
-    }
-    return best;
-}
-
-static void act_kiting(struct game *g, size_t i)
-{
-    int t = nearest_enemy(g, i, false), out = way_out(g, i);
-    if (t < 0)
-        return;
-    double d = apart(g->agent[i], g->enemy[t]);
-    bool reloading = (double)g->agent[i]->weapon_cooldown > SOON && d < AT_EASE;
-    if (out >= 0 && (reloading || d < TOO_CLOSE))
-        order_move(g, i, out);
-    else
-        order_unit(g, i, ABILITY_ATTACK, g->enemy_tag[t]);
-}
-
-static void act_random(struct game *g, size_t i)
-{
-    const uint8_t *avail = g->avail + i * g->sc->n_actions;
     uint32_t count = 0, a = 0;
     for (uint32_t k = 0; k < g->sc->n_actions; k++)
         count += avail[k];
     uint32_t pick = rng_below(&g->rng, count);
     while (!avail[a] || pick-- > 0)
         a++;
-    if (a >= FIRST_TARGET && agent_kind(g, g->agent[i]) == UNIT_MEDIVAC)
-        order_unit(g, i, ABILITY_HEAL, g->agent_tag[a - FIRST_TARGET]);
-    else if (a >= FIRST_TARGET)
-        order_unit(g, i, ABILITY_ATTACK, g->enemy_tag[a - FIRST_TARGET]);
-    else if (a >= FIRST_MOVE)
-        order_move(g, i, (int)a - FIRST_MOVE);
-    else
-        order_unit(g, i, ABILITY_STOP, 0);
+    return (uint8_t)a;
 }
 
-static void act(struct game *g)
+static int act(struct game *g)
 {
+    int err = 0;
     g->commands = 0;
-    if (g->policy == OPPONENT)
-        return;
-    smac_avail(g->smac, g->avail);
-    for (size_t i = 0; i < g->sc->n_agents; i++) {
-        if (!g->agent[i])
-            continue;
-        if (g->policy == RANDOM)
-            act_random(g, i);
-        else if (g->policy == ATTACK_NEAREST)
-            act_attack_nearest(g, i);
-        else
-            act_kiting(g, i);
+    if (g->policy == RANDOM) {
+        smac_avail(g->smac, g->avail);
+        for (size_t i = 0; i < g->sc->n_agents; i++)
+            g->action[i] = random_action(g, g->avail + i * g->sc->n_actions);
+        err = smac_commands(g->smac, g->action, g->command, &g->commands);
+    } else if (g->policy != OPPONENT) {
+        err = smac_script(g->smac, POLICY[g->policy], g->action, g->command, &g->commands);
     }
-    battle_order(g->battle, g->command, g->commands);
+    if (!err)
+        battle_order(g->battle, g->command, g->commands);
+    return err;
 }
 
 static int begin(struct game *g, uint64_t seed)
@@ -247,14 +91,6 @@ static int begin(struct game *g, uint64_t seed)
     int err = smac_reset_frame(g->smac, g->unit, g->units);
     if (err)
         return err_set(err, "%s: the first frame is incomplete", g->sc->name);
-    smac_tags(g->smac, g->agent_tag, g->enemy_tag);
-    look(g);
-    g->base_type = UINT32_MAX;
-    for (size_t i = 0; i < g->sc->n_agents; i++) {
-        g->target[i] = -1;
-        if (g->agent[i]->unit_type < g->base_type)
-            g->base_type = g->agent[i]->unit_type;
-    }
     return 0;
 }
 
@@ -265,11 +101,11 @@ static int play(struct game *g, uint64_t seed, struct tally *t)
     if (err)
         return err;
     while (!r.terminated) {
-        act(g);
+        if ((err = act(g)))
+            return err;
         battle_step(g->battle, SCENARIO_LOOPS_PER_STEP);
         g->units = battle_units(g->battle, g->unit);
         smac_step_frame(g->smac, g->unit, g->units, false, &r);
-        look(g);
         t->steps++;
         t->reward += r.reward;
     }
