@@ -338,8 +338,10 @@ static bool parse_simple(struct mp *in, const struct field *f, char *to)
         *(bool *)to = it.kind == MP_BOOL && it.v.b;
         return it.kind == MP_BOOL;
     case FIELD_F64:
+        if (it.kind != MP_FLOAT || !(it.v.f - it.v.f == 0))
+            return false;
         memcpy(to, &it.v.f, sizeof(double));
-        return it.kind == MP_FLOAT && it.v.f - it.v.f == 0;
+        return true;
     case FIELD_TEXT:
         if (it.kind != MP_STR || it.n >= f->size || !text_ok(it.bytes, it.n, false))
             return false;
