@@ -9,5 +9,13 @@ if(TARGET env AND TARGET base)
   if(SMAC_RECORDINGS)
     add_test(NAME smac_golden COMMAND smac_golden ${SMAC_RECORDINGS})
     set_tests_properties(smac_golden PROPERTIES LABELS golden TIMEOUT 60)
+    add_test(
+      NAME smac_golden_damage
+      COMMAND
+        ${CMAKE_COMMAND} -DTOOL=$<TARGET_FILE:smac_golden>
+        -DGOOD=${CMAKE_CURRENT_SOURCE_DIR}/smac/sparse.json
+        -DDIR=${CMAKE_CURRENT_BINARY_DIR}/smac_damage -P
+        ${CMAKE_CURRENT_SOURCE_DIR}/smac_damage.cmake)
+    set_tests_properties(smac_golden_damage PROPERTIES LABELS golden TIMEOUT 60)
   endif()
 endif()
