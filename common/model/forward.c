@@ -40,7 +40,7 @@ struct nets_work *nets_work_carve(const struct nets_dims *d, struct arena *a)
     struct nets_work *w = ARENA_ZNEW(a, struct nets_work, 1);
     for (size_t i = 0; i < sizeof w->wide / sizeof *w->wide; i++)
         w->wide[i] = ARENA_NEW(a, float, NETS_BLOCK * d->D);
-    w->logits = ARENA_NEW(a, float, NETS_BLOCK * nets_latent_ld(d));
+    w->logits = ARENA_NEW(a, float, NETS_BLOCK *nets_latent_ld(d));
     w->attn = ARENA_NEW(a, float, attn_floats(d));
     w->gru = ARENA_NEW(a, float, NETS_BLOCK * 6 * d->D);
     w->skip = ARENA_NEW(a, uint8_t, NETS_BLOCK);

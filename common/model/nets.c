@@ -76,7 +76,8 @@ int nets_check(const struct nets_dims *d)
         return err_set(ERR_INVAL, "%zu categoricals of %zu classes: needs 1 to 256 classes",
                        d->C, d->K);
     if (d->heads == 0 || d->D % d->heads)
-        return err_set(ERR_INVAL, "net.heads %zu does not divide net.width %zu", d->heads, d->D);
+        return err_set(ERR_INVAL, "net.heads %zu does not divide net.width %zu", d->heads,
+                       d->D);
     if (d->layers == 0 || d->layers > ATTENTION_LAYERS)
         return err_set(ERR_INVAL, "net.layers %zu: needs 1 to %d", d->layers, ATTENTION_LAYERS);
     return 0;
@@ -269,11 +270,11 @@ size_t nets_bytes(const struct nets_dims *d, bool backward)
                    attention_bytes(D, 1, d->N, backward) + 4096;
     if (!backward)
         return bytes;
-    bytes += 3 * wt_bytes(D, D);                           /* encoder */
-    bytes += wt_bytes(S, D) + 2 * wt_bytes(D, 3 * D);      /* transition input, GRU */
-    bytes += 2 * wt_bytes(D, D) + wt_bytes(D, S);          /* posterior */
-    bytes += wt_bytes(D, D) + wt_bytes(D, S);              /* prior */
-    bytes += 4 * (wt_bytes(S, D) + wt_bytes(D, D));        /* first layers of four heads */
+    bytes += 3 * wt_bytes(D, D);                      /* encoder */
+    bytes += wt_bytes(S, D) + 2 * wt_bytes(D, 3 * D); /* transition input, GRU */
+    bytes += 2 * wt_bytes(D, D) + wt_bytes(D, S);     /* posterior */
+    bytes += wt_bytes(D, D) + wt_bytes(D, S);         /* prior */
+    bytes += 4 * (wt_bytes(S, D) + wt_bytes(D, D));   /* first layers of four heads */
     bytes += NET_HEADS * 4 * (wt_bytes(D, D) + wt_bytes(D, d->A)); /* the heads' others */
     bytes += wt_bytes(D, d->O) + 2 * wt_bytes(D, D) + wt_bytes(D, d->A);
     bytes += wt_bytes(D, D) + wt_bytes(D, 1);

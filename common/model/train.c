@@ -50,8 +50,8 @@ static void mlp_carve(struct mlp_tape *t, size_t depth, size_t D, size_t out, si
     *t = (struct mlp_tape){.rows = rows, .depth = depth};
     for (size_t i = 0; i < depth; i++) {
         size_t width = i + 1 == depth ? kern_pad(out) : D;
-        t->y[i] = ARENA_NEW(a, float, rows * width);
-        t->d[i] = ARENA_NEW(a, float, rows * width);
+        t->y[i] = ARENA_NEW(a, float, rows *width);
+        t->d[i] = ARENA_NEW(a, float, rows *width);
     }
 }
 
@@ -423,8 +423,8 @@ void critic_tape_carve(struct critic_tape *t, const struct nets *n, size_t rows,
     t->a = ARENA_NEW(a, float, rows * n->d.D);
     t->f = ARENA_NEW(a, float, rows * n->d.D);
     t->d_f = ARENA_NEW(a, float, rows * n->d.D);
-    t->v = ARENA_NEW(a, float, rows * kern_pad(1));
-    t->d_v = ARENA_NEW(a, float, rows * kern_pad(1));
+    t->v = ARENA_NEW(a, float, rows *kern_pad(1));
+    t->d_v = ARENA_NEW(a, float, rows *kern_pad(1));
     attention_tape_carve(&t->attn, &n->critic_attn, rows, false, a);
 }
 

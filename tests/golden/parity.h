@@ -21,16 +21,16 @@ enum { PARITY_TENSORS = 512 };
 
 struct parity {
     const struct st_reader *in;
-    char kase[64];       /* "case" of the metadata, without variants cut off: "mag_h1" */
+    char kase[64]; /* "case" of the metadata, without variants cut off: "mag_h1" */
     struct mag_dims d;
-    struct config cfg;   /* defaults, then the sizes of the file; cases set their switches */
-    size_t W, B;         /* 0 when the file has no windows */
+    struct config cfg; /* defaults, then the sizes of the file; cases set their switches */
+    size_t W, B;       /* 0 when the file has no windows */
     struct mag_windows w;
-    float *act_onehot;   /* window.act as recorded [W][B][N][A] */
-    size_t R, L, H;      /* from the axes of u.policy.* and u.plan.latent, 0 if absent */
-    bool mamba_next;     /* u.next stands for PLAN_LATENT(i, 0, 0) */
+    float *act_onehot;       /* window.act as recorded [W][B][N][A] */
+    size_t R, L, H;          /* from the axes of u.policy.* and u.plan.latent, 0 if absent */
+    bool mamba_next;         /* u.next stands for PLAN_LATENT(i, 0, 0) */
     struct mag_model *model; /* all groups open, weights of the file imported */
-    struct draws draws;  /* the recorded uniforms, contracts.md 4 */
+    struct draws draws;      /* the recorded uniforms, contracts.md 4 */
     struct arena arena;
     /* first draw that the file could not serve, "" if none: checked after the case */
     char missing[160];
@@ -72,7 +72,10 @@ void parity_put_scalar(struct parity *p, const char *name, double value);
  * ("model.transition.gru.", "grad."). */
 void parity_put_params(struct parity *p, const float *block, const char *from, const char *to);
 
-#define PARITY_SHAPE(...) \
-    (sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)), (const size_t[]){__VA_ARGS__}
+#define PARITY_SHAPE(...)                                                                      \
+    (sizeof((size_t[]){__VA_ARGS__}) / sizeof(size_t)), (const size_t[])                       \
+    {                                                                                          \
+        __VA_ARGS__                                                                            \
+    }
 
 #endif

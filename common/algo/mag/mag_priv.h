@@ -31,7 +31,7 @@ struct mag_train {
     struct arena arena;
     struct nets nets; /* bound for backward: what model/train.h calls need */
     struct mag_train_state st;
-    float *grad; /* [params.count]; ranges are zeroed by mag_grad_zero */
+    float *grad;              /* [params.count]; ranges are zeroed by mag_grad_zero */
     struct wm_work *wm;       /* wm.h: recurrence, heads, their gradients; R_m too */
     struct mag_ppo_work *ppo; /* ppo.c */
 };

@@ -184,9 +184,9 @@ static void run_head(struct model_call *c, enum net_head which)
     struct dw_job jobs[MLP_JOBS];
     c->which = which;
     run_tokens(c, head_task);
-    size_t count = head_jobs(jobs, c->n, which, &wm->head[which],
-                             wm->index + wm->tokens * c->n->d.C, wm->h + shift * c->n->d.D,
-                             wm->rows);
+    size_t count =
+        head_jobs(jobs, c->n, which, &wm->head[which], wm->index + wm->tokens * c->n->d.C,
+                  wm->h + shift * c->n->d.D, wm->rows);
     dw_run(c->n->kern, c->pool, c->grad, jobs, count);
 }
 
@@ -210,8 +210,8 @@ static void info_part(const struct model_call *c, size_t r, size_t M, float *scr
     float *d = wm->info.d[2] + r * ld;
     memset(d, 0, M * ld * sizeof(float));
     loss_cross_entropy(n->kern, wm->value[WM_DIS] + r, d, ld, wm->info.y[2] + r * ld, ld,
-                       wm->batch.action + r, wm->real + r,
-                       1 / (float)(wm->rows - wm->tokens), M, n->d.A, scratch);
+                       wm->batch.action + r, wm->real + r, 1 / (float)(wm->rows - wm->tokens),
+                       M, n->d.A, scratch);
     info_backward(n, &wm->info, trunk->d[2] + r * D, r, M);
 }
 
@@ -303,7 +303,8 @@ static void weight_gradients(const struct model_call *c)
     const struct nets *n = c->n;
     struct dw_job jobs[TRANS_JOBS + 3 * MLP_JOBS];
     size_t count = encoder_jobs(jobs, n, &wm->enc, wm->batch.obs, wm->rows);
-    count += trans_jobs(jobs + count, n, &wm->trans, wm->index, wm->skip, wm->action, wm->steps);
+    count +=
+        trans_jobs(jobs + count, n, &wm->trans, wm->index, wm->skip, wm->action, wm->steps);
     count += posterior_jobs(jobs + count, n, &wm->post, wm->h, wm->enc.y[3], wm->rows);
     count += prior_jobs(jobs + count, n, &wm->prior, wm->h, wm->rows);
     dw_run(n->kern, c->pool, c->grad, jobs, count);
@@ -385,8 +386,8 @@ int mag_model_gradient(struct mag_train *t, const struct mag_windows *w,
 {
     const struct params *p = &t->m->params;
     memset(grad, 0, p->count * sizeof(float));
-    int err = model_gradient(t, w, draws, step, dropout ? (float)t->cfg.train.dropout : 0, grad,
-                             out);
+    int err =
+        model_gradient(t, w, draws, step, dropout ? (float)t->cfg.train.dropout : 0, grad, out);
     if (err)
         return err;
     out->grad_norm = sqrt(t->m->kern->dsumsq(grad, p->count));

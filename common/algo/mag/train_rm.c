@@ -25,8 +25,8 @@ enum { METRIC_SECOND = 1 << 16 }; /* added to sub = t */
 
 struct rm_call {
     struct wm_work *wm;
-    const struct nets *n;      /* inference: labels */
-    const struct nets *train;  /* R_m itself */
+    const struct nets *n;     /* inference: labels */
+    const struct nets *train; /* R_m itself */
     const struct config *cfg;
     float *label; /* [T-1][tokens] */
     float *pred;  /* the same shape, NULL = not wanted */

@@ -61,10 +61,10 @@ size_t wm_bytes(const struct nets *n, size_t W, size_t B, size_t workers)
     size_t T = W - 1, tokens = B * n->d.N, steps = T * tokens, rows = (T - 1) * tokens;
     size_t D = n->d.D, C = n->d.C, ld = nets_latent_ld(&n->d), f = sizeof(float);
     size_t bytes = piece(sizeof(struct wm_work)) + piece(workers * sizeof(struct wm_worker));
-    bytes += 2 * piece(steps * C) + 3 * piece(steps);        /* index, skip, action, cont */
-    bytes += piece(rows * f) + 2 * piece(steps * D * f);     /* real, h, d_h */
-    bytes += 3 * piece(rows * ld * f);                       /* p, q, d_s */
-    bytes += 2 * piece(rows * C * f);                        /* uniforms */
+    bytes += 2 * piece(steps * C) + 3 * piece(steps);    /* index, skip, action, cont */
+    bytes += piece(rows * f) + 2 * piece(steps * D * f); /* real, h, d_h */
+    bytes += 3 * piece(rows * ld * f);                   /* p, q, d_s */
+    bytes += 2 * piece(rows * C * f);                    /* uniforms */
     bytes += (WM_TERMS + 1) * piece(rows * f);
     bytes += encoder_tape_bytes(n, rows) + 2 * prior_tape_bytes(n, rows) + 16 * 64;
     bytes += trans_tape_bytes(n, steps, true) + 64 * 64 + heads_bytes(n, rows);
@@ -83,8 +83,8 @@ static void carve_heads(struct wm_work *wm, const struct nets *n, size_t rows, s
     struct arena part = {.base = shared, .size = bytes};
     head_tape_carve(&wm->head[HEAD_DECODER], n, HEAD_DECODER, rows, &part);
     info_tape_carve(&wm->info, n, rows, &part);
-    wm->pred = ARENA_NEW(&part, float, rows * width);
-    wm->d_pred = ARENA_NEW(&part, float, rows * width);
+    wm->pred = ARENA_NEW(&part, float, rows *width);
+    wm->d_pred = ARENA_NEW(&part, float, rows *width);
 }
 
 struct wm_work *wm_carve(const struct nets *n, size_t W, size_t B, size_t workers,
@@ -100,13 +100,13 @@ struct wm_work *wm_carve(const struct nets *n, size_t W, size_t B, size_t worker
     wm->action = ARENA_NEW(a, uint8_t, steps);
     wm->cont = ARENA_NEW(a, uint8_t, steps);
     wm->real = ARENA_NEW(a, float, rows);
-    wm->h = ARENA_NEW(a, float, steps * D);
-    wm->d_h = ARENA_NEW(a, float, steps * D);
-    wm->p = ARENA_NEW(a, float, rows * ld);
-    wm->q = ARENA_NEW(a, float, rows * ld);
-    wm->d_s = ARENA_NEW(a, float, rows * ld);
-    wm->u_post = ARENA_NEW(a, float, rows * C);
-    wm->u_prior = ARENA_NEW(a, float, rows * C);
+    wm->h = ARENA_NEW(a, float, steps *D);
+    wm->d_h = ARENA_NEW(a, float, steps *D);
+    wm->p = ARENA_NEW(a, float, rows *ld);
+    wm->q = ARENA_NEW(a, float, rows *ld);
+    wm->d_s = ARENA_NEW(a, float, rows *ld);
+    wm->u_post = ARENA_NEW(a, float, rows *C);
+    wm->u_prior = ARENA_NEW(a, float, rows *C);
     for (int i = 0; i < WM_TERMS; i++)
         wm->value[i] = ARENA_NEW(a, float, rows);
     wm->label = ARENA_NEW(a, float, rows);

@@ -27,15 +27,15 @@ struct wm_work {
     struct mag_batch batch;
     const struct mag_windows *windows;
 
-    uint8_t *index;       /* [T][tokens][C]: slot t is the input of step t, slot t+1 posterior t */
-    uint8_t *prior_index; /* [T-1][tokens][C] */
-    uint8_t *skip;        /* [T][tokens] 1: no previous state */
-    uint8_t *action;      /* [T][tokens] */
-    uint8_t *cont;        /* [T-1][tokens] 1 - done_{t+1} */
-    float *real;          /* [T-1][tokens] 1 - fake_t */
-    float *h, *d_h;       /* [T][tokens][D] */
-    float *p, *q;         /* [T-1][tokens][latent ld] posterior, prior softmax */
-    float *d_s;           /* the same shape: gradient of s_t's one-hot columns */
+    uint8_t *index; /* [T][tokens][C]: slot t is the input of step t, slot t+1 posterior t */
+    uint8_t *prior_index;    /* [T-1][tokens][C] */
+    uint8_t *skip;           /* [T][tokens] 1: no previous state */
+    uint8_t *action;         /* [T][tokens] */
+    uint8_t *cont;           /* [T-1][tokens] 1 - done_{t+1} */
+    float *real;             /* [T-1][tokens] 1 - fake_t */
+    float *h, *d_h;          /* [T][tokens][D] */
+    float *p, *q;            /* [T-1][tokens][latent ld] posterior, prior softmax */
+    float *d_s;              /* the same shape: gradient of s_t's one-hot columns */
     float *u_post, *u_prior; /* [T-1][tokens][C] uniforms */
     float *value[WM_TERMS];  /* [T-1][tokens] per token */
     float *label;            /* [T-1][tokens] R_m's */

@@ -78,8 +78,8 @@ struct net_mlp {
     struct onehot in;                  /* [s ; h] -> D */
     struct linear lin[HEAD_DEPTH - 1]; /* D -> D ... -> out */
     size_t depth, out;                 /* linear layers, `in` included; outputs */
-    bool elu;      /* activation of the hidden layers: ELU, else ReLU */
-    bool act_last; /* apply it to the output as well (decoder trunk) */
+    bool elu;                          /* activation of the hidden layers: ELU, else ReLU */
+    bool act_last;                     /* apply it to the output as well (decoder trunk) */
 };
 
 struct nets {
