@@ -107,6 +107,39 @@ START_TEST(the_type_one_hot_of_enemies_is_the_reverse_on_stalker_zealot_maps)
 }
 END_TEST
 
+START_TEST(type_ids_count_from_the_smallest_among_the_agents)
+{
+    struct smac_options o = defaults();
+    stage_open(&stage, "1c3s5z", &o);
+    for (uint64_t i = 1; i <= 9; i++) {
+        uint32_t offset = i == 1 ? 0 : i <= 4 ? 1 : 2;
+        stage_add(&stage, shielded(unit(1, 1940 + offset, i, 10, (float)i, 100), 50));
+        stage_add(&stage, shielded(unit(2, ZEALOT, 10 + i, 30, 30, 100), 50));
+    }
+    ck_assert_int_eq(stage_reset(&stage), 0);
+    stage_look(&stage);
+    for (size_t i = 0; i < 9; i++) {
+        size_t type = i == 0 ? 0 : i <= 3 ? 1 : 2;
+        for (size_t b = 0; b < 3; b++)
+            ck_assert_float_eq(stage.state[i * 8 + 5 + b], b == type);
+    }
+    ck_assert_float_eq(stage.state[4], (float)(50 / 150.0)); /* a colossus' shield */
+}
+END_TEST
+
+START_TEST(seeing_all_health_includes_the_own)
+{
+    struct smac_options o = defaults();
+    o.obs_own_health = false;
+    two_stalkers(&o);
+    ck_assert_uint_eq(stage.spec.obs, 17);
+    teardown();
+    o.obs_all_health = false;
+    two_stalkers(&o);
+    ck_assert_uint_eq(stage.spec.obs, 4 + 4 + 4);
+}
+END_TEST
+
 START_TEST(sight_ends_before_nine_and_reach_includes_six)
 {
     struct smac_options o = defaults();
@@ -293,6 +326,19 @@ START_TEST(a_won_battle_without_regeneration_returns_exactly_twenty)
 }
 END_TEST
 
+START_TEST(a_victory_is_paid_once)
+{
+    struct smac_options o = defaults();
+    marines(&o);
+    stage.n = 3;
+    stage_frame(&stage);
+    ck_assert(stage.result.battle_won);
+    stage_frame(&stage);
+    ck_assert(stage.result.terminated && !stage.result.battle_won);
+    ck_assert_double_eq(stage.result.reward, 0);
+}
+END_TEST
+
 START_TEST(losses_of_our_own_count_only_in_the_signed_reward)
 {
     struct smac_options o = defaults();
@@ -380,8 +426,11 @@ END_TEST
 
 static void run_to_limit(void)
 {
-    while (!stage.result.terminated)
+    for (int i = 0; i < 60; i++) {
+        ck_assert(!stage.result.terminated);
         stage_frame(&stage);
+    }
+    ck_assert(stage.result.terminated);
 }
 
 START_TEST(the_time_limit_is_told_only_when_episodes_continue)
@@ -509,6 +558,50 @@ START_TEST(attack_nearest_keeps_its_target_until_it_is_dead)
 }
 END_TEST
 
+START_TEST(equally_near_targets_are_taken_in_order)
+{
+    struct smac_options o = defaults();
+    marines(&o);
+    uint8_t act[3];
+    for (uint64_t tag = 4; tag <= 6; tag++)
+        by_tag(&stage, tag)->y = 16;
+    stage_frame(&stage);
+    ck_assert_int_eq(
+        smac_script(stage.smac, "attack_nearest", act, stage.command, &stage.commands), 0);
+    ck_assert_uint_eq(act[0], 6);
+}
+END_TEST
+
+START_TEST(a_scripted_medivac_heals_the_nearest_hurt_until_it_is_full)
+{
+    struct smac_options o = defaults();
+    medics(&o);
+    uint8_t act[10];
+    by_tag(&stage, 20)->x = 10.5f; /* their medivac is the nearest enemy */
+    stage_frame(&stage);
+    ck_assert_int_eq(
+        smac_script(stage.smac, "attack_nearest", act, stage.command, &stage.commands), 0);
+    ck_assert_uint_eq(act[9], 1);     /* nobody is hurt: it stands */
+    ck_assert_uint_eq(act[0], 6);     /* a marauder leaves the medivac alone */
+    ck_assert_uint_eq(act[2], 6 + 9); /* a marine does not */
+    by_tag(&stage, 2)->health = 50;
+    stage_frame(&stage);
+    ck_assert_int_eq(
+        smac_script(stage.smac, "attack_nearest", act, stage.command, &stage.commands), 0);
+    ck_assert_uint_eq(act[9], 7);
+    by_tag(&stage, 9)->health = 99; /* nearer, but the first is not full */
+    stage_frame(&stage);
+    ck_assert_int_eq(
+        smac_script(stage.smac, "attack_nearest", act, stage.command, &stage.commands), 0);
+    ck_assert_uint_eq(act[9], 7);
+    by_tag(&stage, 2)->health = 100;
+    stage_frame(&stage);
+    ck_assert_int_eq(
+        smac_script(stage.smac, "attack_nearest", act, stage.command, &stage.commands), 0);
+    ck_assert_uint_eq(act[9], 14);
+}
+END_TEST
+
 START_TEST(kiting_backs_off_while_reloading_and_shoots_otherwise)
 {
     struct smac_options o = defaults();
@@ -529,6 +622,8 @@ int main(void)
     tcase_add_checked_fixture(t, NULL, teardown);
     tcase_add_test(t, agents_are_sorted_by_type_and_place_and_enemies_stay_in_list_order);
     tcase_add_test(t, the_type_one_hot_of_enemies_is_the_reverse_on_stalker_zealot_maps);
+    tcase_add_test(t, type_ids_count_from_the_smallest_among_the_agents);
+    tcase_add_test(t, seeing_all_health_includes_the_own);
     tcase_add_test(t, sight_ends_before_nine_and_reach_includes_six);
     tcase_add_test(t, a_move_is_open_if_the_cell_half_a_move_away_is);
     tcase_add_test(t, pathing_images_of_one_and_eight_bits_mean_opposite_things);
@@ -540,6 +635,7 @@ int main(void)
     tcase_add_test(t, cooldowns_are_divided_by_the_published_maxima_and_may_exceed_one);
     tcase_add_test(t, regeneration_of_enemies_is_rewarded_by_the_absolute_value);
     tcase_add_test(t, a_won_battle_without_regeneration_returns_exactly_twenty);
+    tcase_add_test(t, a_victory_is_paid_once);
     tcase_add_test(t, losses_of_our_own_count_only_in_the_signed_reward);
     tcase_add_test(t, the_sparse_reward_is_scaled_like_the_other);
     tcase_add_test(t, both_sides_gone_is_a_draw_that_pays_no_bonus);
@@ -553,6 +649,8 @@ int main(void)
     tcase_add_test(t, their_medivac_alone_is_beaten);
     tcase_add_test(t, observations_can_stand_in_for_the_state);
     tcase_add_test(t, attack_nearest_keeps_its_target_until_it_is_dead);
+    tcase_add_test(t, equally_near_targets_are_taken_in_order);
+    tcase_add_test(t, a_scripted_medivac_heals_the_nearest_hurt_until_it_is_full);
     tcase_add_test(t, kiting_backs_off_while_reloading_and_shoots_otherwise);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
