@@ -32,8 +32,10 @@ struct config_builder {
 int config_begin(struct config_builder **out)
 {
     struct config_builder *b = calloc(1, sizeof *b);
-    if (!b)
-        return err_set(ERR_NOMEM, "out of memory for the configuration");
+    if (!b) {
+        err_set(ERR_NOMEM, "out of memory for the configuration");
+        return ERR_NOMEM;
+    }
     *out = b;
     return 0;
 }
@@ -269,13 +271,14 @@ static int check_counters(const struct config *c)
                        "train.windows x (replay.window - 2) is %llu start states, at most "
                        "1048575 are possible",
                        (unsigned long long)starts);
-    if (c->train.batches * scale > 4096)
+    uint64_t batches = c->train.batches * scale;
+    if (batches > 4096)
         return err_set(
             ERR_CONFIG,
             "train.batches x collect.episodes is %llu imagined batches an iteration, "
             "at most 4096 are possible; lower one or set "
             "collect.scale_updates=false",
-            (unsigned long long)(c->train.batches * scale));
+            (unsigned long long)batches);
     if (c->train.model_steps * scale >= 1u << 24 || c->train.rm_steps * scale >= 1u << 24)
         return err_set(ERR_CONFIG,
                        "train.model_steps or train.rm_steps x collect.episodes is above "

@@ -34,31 +34,31 @@ typedef char path_text[CONFIG_PATH];
 
 #define U32(path, field, def, lo, hi, unit, scope, help)                                       \
     {                                                                                          \
-        path, KIND_U32, AT(field, uint32_t), def, lo, hi, unit, scope, NULL, help              \
+        path, KIND_U32, scope, AT(field, uint32_t), def, lo, hi, unit, NULL, help              \
     }
 #define U64(path, field, def, lo, hi, unit, scope, help)                                       \
     {                                                                                          \
-        path, KIND_U64, AT(field, uint64_t), def, lo, hi, unit, scope, NULL, help              \
+        path, KIND_U64, scope, AT(field, uint64_t), def, lo, hi, unit, NULL, help              \
     }
 #define F64(path, field, def, lo, hi, unit, scope, help)                                       \
     {                                                                                          \
-        path, KIND_F64, AT(field, double), def, lo, hi, unit, scope, NULL, help                \
+        path, KIND_F64, scope, AT(field, double), def, lo, hi, unit, NULL, help                \
     }
 #define YES(path, field, def, scope, help)                                                     \
     {                                                                                          \
-        path, KIND_BOOL, AT(field, bool), def, 0, 0, "", scope, NULL, help                     \
+        path, KIND_BOOL, scope, AT(field, bool), def, 0, 0, "", NULL, help                     \
     }
 #define ENUM(path, field, type, def, choices, scope, help)                                     \
     {                                                                                          \
-        path, KIND_ENUM, AT(field, type), def, 0, 0, "", scope, choices, help                  \
+        path, KIND_ENUM, scope, AT(field, type), def, 0, 0, "", choices, help                  \
     }
 #define NAME(path, field, def, choices, scope, help)                                           \
     {                                                                                          \
-        path, KIND_NAME, AT(field, name_text), def, 0, 0, "", scope, choices, help             \
+        path, KIND_NAME, scope, AT(field, name_text), def, 0, 0, "", choices, help             \
     }
 #define PATH(path, field, def, scope, help)                                                    \
     {                                                                                          \
-        path, KIND_PATH, AT(field, path_text), def, 0, 0, "", scope, NULL, help                \
+        path, KIND_PATH, scope, AT(field, path_text), def, 0, 0, "", NULL, help                \
     }
 
 /* Largest whole numbers; a bound of NO_LIMIT is not checked beyond the type. */

@@ -12,11 +12,11 @@ enum { CONFIG_KEYS_MAX = 128, CONFIG_CHOICES_MAX = 5, CONFIG_PRESETS = 3 };
 struct config_key {
     const char *path;
     enum config_kind kind;
-    size_t offset;        /* in struct config */
-    const char *fallback; /* the default, as a user would write it */
-    double min, max;      /* numbers only, both included */
-    const char *unit;     /* "" for pure numbers */
     enum cfg_scope scope;
+    size_t offset;              /* in struct config */
+    const char *fallback;       /* the default, as a user would write it */
+    double min, max;            /* numbers only, both included */
+    const char *unit;           /* "" for pure numbers */
     const char *const *choices; /* enums (index = value) and closed names; else NULL */
     const char *help;
 };

@@ -134,9 +134,9 @@ __attribute__((always_inline)) static inline void draw(blocks_fn *blocks, float 
         }
         if (w)
             memcpy(w + at, words, count * sizeof *w);
-        else if (count == WORDS)
-            to_unit(u + at, words, WORDS);
-        else
+        if (u && count == WORDS)
+            to_unit(u + at, words, WORDS); /* the constant is what vectorises */
+        else if (u)
             to_unit(u + at, words, count);
     }
 }

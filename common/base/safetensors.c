@@ -45,11 +45,15 @@ static const struct {
     [ST_I32] = {"I32", 4}, [ST_U8] = {"U8", 1},   [ST_BOOL] = {"BOOL", 1},
 };
 
+struct ref {
+    const struct st_tensor *t;
+};
+
 struct st_reader {
-    unsigned char *owned;             /* file contents, NULL when the caller owns the buffer */
-    json_t *header;                   /* names and metadata point into it */
-    struct st_tensor *tensors;        /* in file order */
-    const struct st_tensor **by_name; /* sorted */
+    unsigned char *owned;      /* file contents, NULL when the caller owns the buffer */
+    json_t *header;            /* names and metadata point into it */
+    struct st_tensor *tensors; /* in file order */
+    struct ref *by_name;       /* sorted */
     size_t count;
 };
 
@@ -185,13 +189,13 @@ static int parse_entry(struct st_tensor *t, const char *name, const json_t *entr
     return err;
 }
 
-static int check_meta(const json_t *meta)
+static int check_meta(json_t *meta)
 {
     const char *key;
     json_t *value;
     if (!json_is_object(meta))
         return err_set(ERR_CORRUPT, "safetensors __metadata__ is not a map");
-    json_object_foreach((json_t *)(uintptr_t)meta, key, value)
+    json_object_foreach(meta, key, value)
     {
         if (!json_is_string(value))
             return err_set(ERR_CORRUPT, "safetensors __metadata__ %.64s is not a string", key);
@@ -213,8 +217,8 @@ static int by_place(const void *a, const void *b)
 
 static int by_name(const void *a, const void *b)
 {
-    const struct st_tensor *const *x = a, *const *y = b;
-    return strcmp((*x)->name, (*y)->name);
+    const struct ref *x = a, *y = b;
+    return strcmp(x->t->name, y->t->name);
 }
 
 static int check_cover(const struct st_reader *r, const unsigned char *data, size_t size)
@@ -253,7 +257,7 @@ static int fill(struct st_reader *r, const unsigned char *data, size_t size)
     }
     qsort(r->tensors, r->count, sizeof *r->tensors, by_place);
     for (size_t i = 0; i < r->count; i++)
-        r->by_name[i] = &r->tensors[i];
+        r->by_name[i].t = &r->tensors[i];
     qsort(r->by_name, r->count, sizeof *r->by_name, by_name);
     return check_cover(r, data, size);
 }
@@ -339,6 +343,7 @@ int st_read_file(struct st_reader **out, const char *path)
         free(buf);
         return err_set(err, "%s: %s", path, err_text());
     }
+    bug_on(!r); /* success fills it */
     r->owned = buf;
     *out = r;
     return 0;
@@ -368,10 +373,11 @@ const struct st_tensor *st_at(const struct st_reader *r, size_t i)
 
 const struct st_tensor *st_find(const struct st_reader *r, const char *name)
 {
-    const struct st_tensor key = {.name = name}, *wanted = &key;
-    const struct st_tensor **found =
+    const struct st_tensor key = {.name = name};
+    const struct ref wanted = {&key};
+    const struct ref *found =
         bsearch(&wanted, r->by_name, r->count, sizeof *r->by_name, by_name);
-    return found ? *found : NULL;
+    return found ? found->t : NULL;
 }
 
 const char *st_meta(const struct st_reader *r, const char *key)
@@ -411,11 +417,11 @@ static int check_tensor(const struct st_tensor *t)
 /* Falling element size, then name: the order of the format's reference writer. */
 static int canonical(const void *a, const void *b)
 {
-    const struct st_tensor *const *x = a, *const *y = b;
-    size_t sx = dtypes[(*x)->dtype].size, sy = dtypes[(*y)->dtype].size;
+    const struct ref *x = a, *y = b;
+    size_t sx = dtypes[x->t->dtype].size, sy = dtypes[y->t->dtype].size;
     if (sx != sy)
         return sx < sy ? 1 : -1;
-    return strcmp((*x)->name, (*y)->name);
+    return strcmp(x->t->name, y->t->name);
 }
 
 /* Take ownership of value even on failure, as the jansson "new" calls do. */
@@ -432,6 +438,7 @@ static int set_new(json_t *object, const char *key, json_t *value)
 
 static json_t *entry_json(const struct st_tensor *t, size_t begin)
 {
+    size_t end = begin + t->bytes;
     json_t *shape = json_array();
     for (size_t i = 0; shape && i < t->rank; i++)
         if (json_array_append_new(shape, json_integer((json_int_t)t->shape[i])) != 0) {
@@ -439,10 +446,10 @@ static json_t *entry_json(const struct st_tensor *t, size_t begin)
             shape = NULL;
         }
     return json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtypes[t->dtype].name, "shape", shape,
-                     "data_offsets", (json_int_t)begin, (json_int_t)(begin + t->bytes));
+                     "data_offsets", (json_int_t)begin, (json_int_t)end);
 }
 
-static int header_json(json_t *root, const struct st_tensor *const *order, size_t count,
+static int header_json(json_t *root, const struct ref *order, size_t count,
                        const char *const (*meta)[2], size_t nmeta, size_t *bytes)
 {
     if (nmeta) {
@@ -455,10 +462,10 @@ static int header_json(json_t *root, const struct st_tensor *const *order, size_
     }
     size_t at = 0;
     for (size_t i = 0; i < count; i++) {
-        int err = set_new(root, order[i]->name, entry_json(order[i], at));
+        int err = set_new(root, order[i].t->name, entry_json(order[i].t, at));
         if (err)
             return err;
-        if (__builtin_add_overflow(at, order[i]->bytes, &at))
+        if (__builtin_add_overflow(at, order[i].t->bytes, &at))
             return err_set(ERR_INVAL, "safetensors: more bytes than memory can hold");
     }
     *bytes = at;
@@ -466,8 +473,8 @@ static int header_json(json_t *root, const struct st_tensor *const *order, size_
 }
 
 /* Header text and tensors into one buffer. */
-static int assemble(unsigned char **out, size_t *n, const char *text,
-                    const struct st_tensor *const *order, size_t count, size_t data)
+static int assemble(unsigned char **out, size_t *n, const char *text, const struct ref *order,
+                    size_t count, size_t data)
 {
     size_t len = strlen(text), padded = (len + 7) / 8 * 8;
     if (padded > HEADER_MAX)
@@ -478,40 +485,50 @@ static int assemble(unsigned char **out, size_t *n, const char *text,
         return err_set(ERR_NOMEM, "out of memory for %zu bytes of tensors", data);
     for (size_t i = 0; i < LEN_BYTES; i++)
         buf[i] = (unsigned char)((uint64_t)padded >> (8 * i));
-    memcpy(buf + LEN_BYTES, text, len);
+    memcpy(buf + LEN_BYTES, text, len); /* NOLINT: bytes of a file, not a string */
     memset(buf + LEN_BYTES + len, ' ', padded - len);
     unsigned char *at = buf + LEN_BYTES + padded;
     for (size_t i = 0; i < count; i++) {
-        if (order[i]->bytes)
-            memcpy(at, order[i]->data, order[i]->bytes);
-        at += order[i]->bytes;
+        if (order[i].t->bytes)
+            memcpy(at, order[i].t->data, order[i].t->bytes);
+        at += order[i].t->bytes;
     }
     *out = buf;
     *n = LEN_BYTES + padded + data;
     return 0;
 }
 
+/* The file in memory, given room for the order and an empty header. */
+static int serialise(unsigned char **out, size_t *n, struct ref *order, json_t *root,
+                     const struct st_tensor *tensors, size_t count,
+                     const char *const (*meta)[2], size_t nmeta)
+{
+    for (size_t i = 0; i < count; i++) {
+        int err = check_tensor(&tensors[i]);
+        if (err)
+            return err;
+        order[i].t = &tensors[i];
+    }
+    qsort(order, count, sizeof *order, canonical);
+    size_t data = 0;
+    int err = header_json(root, order, count, meta, nmeta, &data);
+    if (err)
+        return err;
+    char *text = json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    if (!text)
+        return err_set(ERR_NOMEM, "out of memory for a safetensors header");
+    err = assemble(out, n, text, order, count, data);
+    free(text);
+    return err;
+}
+
 int st_write_mem(unsigned char **out, size_t *n, const struct st_tensor *tensors, size_t count,
                  const char *const (*meta)[2], size_t nmeta)
 {
-    const struct st_tensor **order = calloc(count + 1, sizeof *order);
+    struct ref *order = calloc(count + 1, sizeof *order);
     json_t *root = json_object();
-    char *text = NULL;
-    int err = order && root ? 0 : err_set(ERR_NOMEM, "out of memory for a safetensors header");
-    for (size_t i = 0; !err && i < count; i++) {
-        err = check_tensor(&tensors[i]);
-        order[i] = &tensors[i];
-    }
-    size_t data = 0;
-    if (!err) {
-        qsort(order, count, sizeof *order, canonical);
-        err = header_json(root, order, count, meta, nmeta, &data);
-    }
-    if (!err && !(text = json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER)))
-        err = err_set(ERR_NOMEM, "out of memory for a safetensors header");
-    if (!err)
-        err = assemble(out, n, text, order, count, data);
-    free(text);
+    int err = order && root ? serialise(out, n, order, root, tensors, count, meta, nmeta)
+                            : err_set(ERR_NOMEM, "out of memory for a safetensors header");
     json_decref(root);
     free(order);
     return err;

@@ -184,7 +184,7 @@ START_TEST(what_is_printed_reads_back_to_the_same_bytes)
     ck_assert_int_eq(c.imagine.search, SEARCH_NONE);
     round_trip();
     assign("run_dir=- x");
-    assign("env.map=\xe2\x80\xa8");
+    assign("env.map=\xe2\x80\xa8\xef\xbf\xbe"); /* a line separator, a non-character */
     finish();
     round_trip();
 }
@@ -387,6 +387,7 @@ START_TEST(environment_variables_spell_keys_and_strangers_are_left_alone)
                     (char[]){"MAG_SEED=9"},
                     (char[]){"MAG_RUN_DIR=/x"},
                     (char[]){"MAG_IMAGE=base"},
+                    (char[]){"MAG_FAULT=commit:1"},
                     (char[]){"MAG_NET__WIDTH="}, /* empty is unset */
                     (char[]){"HOME=/root"},
                     NULL};
@@ -411,6 +412,8 @@ START_TEST(names_are_suggested_when_near_and_only_then)
     ck_assert_str_eq(nearest_name("strat", names, 4), "start");
     ck_assert_str_eq(nearest_name("bacth", names, 4), "batch");
     ck_assert_str_eq(nearest_name("net.widt", names, 4), "net.width");
+    static const char *const two[] = {"lr"};
+    ck_assert_str_eq(nearest_name("rl", two, 1), "lr"); /* a swap is one slip */
     ck_assert_ptr_null(nearest_name("xyzzy", names, 4));
     ck_assert_ptr_null(nearest_name("", names, 4));
     char word[200];

@@ -108,6 +108,31 @@ START_TEST(a_line_that_is_too_long_stays_one_whole_object)
 }
 END_TEST
 
+/* Wherever the end of the line falls, quotes pair up and the object closes. */
+START_TEST(cutting_a_line_anywhere_leaves_json)
+{
+    char got[CAUGHT], event[4200];
+    for (size_t n = 3900; n < sizeof event; n++) {
+        memset(event, 'e', n);
+        event[n] = '\0';
+        FILE *file = tmpfile();
+        int old = catch_begin(file);
+        log_init("actor", "", LOG_INFO, LOG_JSON);
+        log_event(LOG_INFO, event, "alpha=%d beta=%s", 12345, "word");
+        catch_end(old, file, got);
+        size_t len = strlen(got), quotes = 0;
+        for (size_t i = 0; i < len; i++)
+            quotes += got[i] == '"';
+        ck_assert_uint_le(len, 4096);
+        ck_assert_msg(quotes % 2 == 0, "%zu: %zu quotes", n, quotes);
+        ck_assert_msg(len > 3 && strcmp(got + len - 2, "}\n") == 0, "%zu: no end", n);
+        char last = got[len - 3];
+        ck_assert_msg(last == '"' || last == '5', "%zu: ends in %c", n, last);
+        ck_assert_msg(!strstr(got, "\"alpha\":") || strstr(got, "\"alpha\":12345"), "%zu", n);
+    }
+}
+END_TEST
+
 START_TEST(a_limited_site_logs_once_per_interval_and_counts_the_rest)
 {
     struct log_limit limit = {0};
@@ -132,6 +157,7 @@ int main(void)
     tcase_add_test(t, a_person_reads_time_level_and_words);
     tcase_add_test(t, hostile_values_reach_neither_the_terminal_nor_json);
     tcase_add_test(t, a_line_that_is_too_long_stays_one_whole_object);
+    tcase_add_test(t, cutting_a_line_anywhere_leaves_json);
     tcase_add_test(t, a_limited_site_logs_once_per_interval_and_counts_the_rest);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);

@@ -189,6 +189,7 @@ static const struct {
     {"{" ENTRY("a", "F32", "4611686018427387904,4", "0", "0") "}", 0, "overflows"},
     {"{" ENTRY("a", "F32", "0,4611686018427387904,4", "0", "0") "}", 0, "overflows"},
     {"{" ENTRY("a", "F32", "2", "0", "7") "}", 8, "its shape takes"},
+    {"{" ENTRY("a", "F32", "2", "0", "12") "}", 12, "its shape takes"},
     {"{" ENTRY("a", "F32", "2", "8", "0") "}", 8, "outside"},
     {"{" ENTRY("a", "F32", "2", "0", "8") "}", 7, "outside"},
     {"{" ENTRY("a", "F32", "2", "-8", "0") "}", 8, "two counts"},

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static int items[1000];
 
@@ -120,7 +121,8 @@ START_TEST(shutting_wakes_a_pusher_that_waits_for_room)
     ck_assert_int_eq(jobq_push(q, &items[0]), 0);
     pthread_t t;
     ck_assert_int_eq(pthread_create(&t, NULL, blocked_push, q), 0);
-    jobq_shut(q); /* before or after it waits: both must end */
+    usleep(20000);
+    jobq_shut(q); /* most likely after it began to wait; both orders must end */
     void *refused;
     pthread_join(t, &refused);
     ck_assert_ptr_nonnull(refused);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TASKS = 500 };
 
@@ -66,6 +67,29 @@ START_TEST(results_are_seen_by_the_caller_without_further_care)
         pool_run(p, only_mine, c, TASKS);
         for (size_t i = 0; i < TASKS; i++)
             ck_assert(c->product[i] == 100 * (float)i);
+    }
+    pool_close(p);
+    free(c);
+}
+END_TEST
+
+static void slow(void *arg, size_t task, size_t worker)
+{
+    struct count *c = arg;
+    usleep(worker ? 2000 : 1000); /* members finish after the caller */
+    c->product[task] = 1;
+}
+
+START_TEST(the_caller_waits_for_the_last_task_of_every_member)
+{
+    struct pool *p = NULL;
+    struct count *c = calloc(1, sizeof *c);
+    ck_assert_int_eq(pool_open(&p, 3), 0);
+    for (int run = 0; run < 10; run++) {
+        memset(c->product, 0, sizeof c->product);
+        pool_run(p, slow, c, 7);
+        for (size_t i = 0; i < 7; i++)
+            ck_assert_msg(c->product[i] == 1, "run %d returned before task %zu", run, i);
     }
     pool_close(p);
     free(c);
@@ -134,6 +158,7 @@ int main(void)
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, every_task_runs_once_in_every_run, 1, 6);
     tcase_add_test(t, results_are_seen_by_the_caller_without_further_care);
+    tcase_add_test(t, the_caller_waits_for_the_last_task_of_every_member);
     tcase_add_test(t, every_thread_flushes_denormals);
     tcase_add_test(t, no_pool_runs_in_the_caller_in_order);
     tcase_add_test(t, a_team_of_none_is_refused);
