@@ -192,6 +192,7 @@ START_TEST(the_map_images_are_in_the_forms_of_the_game)
     ck_assert_uint_eq(g.height_bits, 8);
     ck_assert_uint_eq(g.height_bytes, 1024);
     const uint8_t *row16 = g.height + (31 - 16) * 32, *row9 = g.height + (31 - 9) * 32;
+    ck_assert_uint_eq(row9[16], 128);       /* level 1; the rows that mirror it are level 0 */
     ck_assert_uint_gt(row16[16], row9[16]); /* the plateau above the low ground */
     ck_assert(row16[5] > row9[16] && row16[5] < row16[16]);
     battle_close(b);

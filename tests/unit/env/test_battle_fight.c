@@ -172,6 +172,7 @@ START_TEST(a_dead_target_absorbs_the_missile)
     unit_kill(b, E);
     battle_step(b, 10);
     ck_assert_int_eq(b->n_hits, 0);
+    ck_assert_double_eq(total(b, E), 150);
     ck_assert_int_eq(b->task[A], TASK_IDLE);
 }
 END_TEST

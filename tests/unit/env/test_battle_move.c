@@ -142,7 +142,7 @@ START_TEST(zerglings_find_their_way_through_the_corridor)
 {
     struct battle *c = stage_open("corridor", false);
     for (int i = 6; i < 12; i++) {
-        put(c, i, UNIT_ZERGLING, 25.5 + (i - 6) * 0.8, 28);
+        put(c, i, UNIT_ZERGLING, 11.5 + (i - 6) * 0.8, 21); /* a wall between */
         order_advance(c, i, 4.47, 4.3298);
     }
     battle_step(c, 8 * 60);

@@ -27,6 +27,7 @@ START_TEST(agents_never_act_without_an_order)
     ck_assert_double_eq(b->health[E], 300);
     ck_assert_double_eq(b->x[A], 10);
     ck_assert_int_eq(b->task[A], TASK_IDLE);
+    ck_assert_int_eq(b->target[A], -1);
 }
 END_TEST
 
