@@ -29,10 +29,7 @@
 
 #define BATTLE_BUILD "battle-1"
 
-enum {
-    LOOPS_PER_STEP = 8,
-    RESET_TRIES = 16, /* loops to wait for units; the engine spawns all of them at once */
-};
+enum { RESET_TRIES = 16 }; /* loops to wait for units; the engine spawns all at once */
 
 struct env {
     struct smac *smac;
@@ -198,7 +195,7 @@ static void advance(struct env *e, size_t n_commands, struct env_step *out)
 {
     struct smac_result r;
     battle_order(e->active, e->commands, n_commands);
-    battle_step(e->active, LOOPS_PER_STEP);
+    battle_step(e->active, SCENARIO_LOOPS_PER_STEP);
     e->n_units = battle_units(e->active, e->units);
     smac_step_frame(e->smac, e->units, e->n_units, false, &r);
     e->steps++;
