@@ -605,7 +605,7 @@ static enum outcome expect_vector(struct run *r, const json_t *list, const char 
         double e = json_number_value(v);
         /* The shortest decimal of a large single may be off by more than the tolerance. */
         float single = (float)e;
-        bool same = !(single < got[i]) && !(single > got[i]);
+        bool same = single >= got[i] && single <= got[i];
         if (!same && !(fabs((double)got[i] - e) <= VECTOR_TOLERANCE))
             return stop(r, DIFFERENT, "%s, entry %zu: got %.9g, expected %.9g", what, i,
                         (double)got[i], e);
