@@ -255,11 +255,11 @@ def drop(x, u):
     return x if u is None else x * np.where(u >= np.float32(0.1), 1 / 0.9, 0)
 
 
-def attention(p, prefix, x, masks=None, layers=LAYERS):
+def attention(p, prefix, x, masks=None):
     """x [M][N][D]; masks(layer, site) or None."""
     x = x + positions()
     M, w = x.x.shape[0], D // HEADS
-    for i in range(layers):
+    for i in range(LAYERS):
         at = "%s.layers.%d." % (prefix, i)
         u = masks if masks else lambda layer, site: None
         qkv = x @ p[at + "self_attn.in_proj_weight"].swap(0, 1) + p[at + "self_attn.in_proj_bias"]
