@@ -24,7 +24,7 @@
     X(INTERRUPTED, -15, "stopped by request")
 
 enum err {
-#define ERR_ENUM(name, code, text) ERR_##name = code,
+#define ERR_ENUM(name, code, text) ERR_##name = (code),
     ERR_LIST(ERR_ENUM)
 #undef ERR_ENUM
 };
