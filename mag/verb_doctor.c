@@ -55,7 +55,6 @@ static enum verdict check_cpu(const struct config *cfg, struct finding *f)
 static enum verdict check_cores(const struct config *cfg, struct finding *f)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t workers = cfg->workers.actors + cfg->workers.planners;
     snprintf(f->text, TEXT, "%ld cores for 1 learner, %u actors, %u planners", cores,
              cfg->workers.actors, cfg->workers.planners);
     if (cores >= 2)
