@@ -121,7 +121,7 @@ static void curve(struct figure *f, double *error)
             struct span s = figure_span(f, &im->worker[0], task);
             if (!chooses_for_batch(c))
                 rollout_choose_start(c, &s);
-            rollout_commit(c, &s, &im->stats[task]);
+            rollout_commit(c, &s);
         }
         pool_run(im->pool, error_task, f, c->tasks);
         total += mean_error(f);
@@ -167,7 +167,6 @@ int mag_compounding_error(struct mag_imagine *im, const struct mag_windows *w,
         im->ident[b] = (uint32_t)b;
         im->item[b] = item << START_BITS | b;
     }
-    memset(im->stats, 0, f.call.tasks * sizeof(*im->stats));
     rollout_filter(&f.call);
     set_start(&f);
     curve(&f, planned);

@@ -10,9 +10,9 @@
  * state R-1, which only needs its value.
  *
  * LAYOUT  State i of all starts lies in the caller's rows at step i, where it stays; state R-1,
- * which is no row, lies in `last`. A shard is a run of starts whose L*P*N candidate tokens
- * number about SHARD_TOKENS: its activations stay in a core's L2 cache while weights stream
- * past.
+ * which is no row, lies in `last`. A shard is a run of starts whose tokens fill one block of the
+ * networks (NETS_BLOCK), fewer if threads would idle: its activations stay in a core's L2 cache
+ * while weights stream past.
  *
  * BITS  Draws are keyed by global starts, products are row-stable and attention stays within a
  * joint row: the rows that come out depend neither on shards, threads, nor on how a batch was
@@ -32,18 +32,14 @@ static const struct domains train_domains = {DRAW_POST_START,  DRAW_IM_AVAIL,   
 
 /* ------------------------------------------------------------------------------------ open */
 
-/* Starts of a shard at most. */
-static size_t shard_limit(size_t L, size_t N)
-{
-    return most(1, SHARD_TOKENS / (L * N));
-}
-
-/* Even shards of at most the limit: a constant of (S, L, N). */
+/* Even shards of at most shard_max starts, as many as keep all threads busy. Only speed depends
+ * on the cut. */
 void rollout_cut(struct call *c, size_t S)
 {
-    size_t limit = shard_limit(c->im->L, c->im->d.N);
+    size_t tasks = ceil_div(S, c->im->shard_max), threads = c->im->workers;
+    tasks = ceil_div(tasks, threads) * threads;
     c->S = S;
-    c->shard = ceil_div(S, ceil_div(S, limit));
+    c->shard = ceil_div(S, tasks);
     c->tasks = ceil_div(S, c->shard);
 }
 
@@ -65,8 +61,7 @@ static float *carve_f(struct carver *cv, size_t n)
 static void carve_worker(struct carver *cv, struct mag_imagine *im, struct worker *w)
 {
     const struct nets *n = mag_nets(im->m);
-    size_t N = im->d.N, outer = most(im->shard_max, FILTER_WINDOWS) * N;
-    size_t rows = most(outer, im->shard_max * N * im->L);
+    size_t N = im->d.N, rows = most(im->shard_max, FILTER_WINDOWS) * N;
     size_t ld = nets_pad(im->d.A);
     if (cv->a)
         w->nets = nets_work_carve(&n->d, cv->a);
@@ -82,12 +77,8 @@ static void carve_worker(struct carver *cv, struct mag_imagine *im, struct worke
     w->u_avail = carve_f(cv, rows * im->d.A);
     w->u_act = carve_f(cv, rows);
     w->u_post = carve_f(cv, im->windows_global * N * im->d.C);
-    w->e = carve_f(cv, outer * im->d.D);
-    w->obs = carve_f(cv, outer * nets_pad(im->d.O));
-    w->reward = carve_f(cv, im->R * outer / N);
-    w->cont = carve_f(cv, im->R * outer);
-    w->value = carve_f(cv, im->R * outer);
-    w->ret = carve_f(cv, im->R * outer);
+    w->e = carve_f(cv, FILTER_WINDOWS * N * im->d.D);
+    w->obs = carve_f(cv, rows * nets_pad(im->d.O));
 }
 
 static void carve_all(struct carver *cv, struct mag_imagine *im)
@@ -98,8 +89,12 @@ static void carve_all(struct carver *cv, struct mag_imagine *im)
     im->none = carve(cv, im->W * B);
     im->first_act = carve(cv, im->W * B * N);
     im->cand = carve(cv, im->L * S * N * C);
-    im->scores = carve_f(cv, im->L * S);
-    im->choice = carve(cv, S * sizeof(*im->choice));
+    im->scores = carve_f(cv, im->R * im->L * S);
+    im->choice = carve(cv, im->R * S * sizeof(*im->choice));
+    im->reward = carve_f(cv, im->R * S);
+    im->cont = carve_f(cv, im->R * S * N);
+    im->value = carve_f(cv, im->R * S * N);
+    im->ret = carve_f(cv, im->R * S * N);
     im->last_index = carve(cv, S * N * C);
     im->last_h = carve_f(cv, S * N * D);
     for (int k = 0; k < 2; k++) {
@@ -108,7 +103,6 @@ static void carve_all(struct carver *cv, struct mag_imagine *im)
     }
     im->fig_error = carve(cv, B * sizeof(*im->fig_error));
     im->ident = carve(cv, B * sizeof(*im->ident));
-    im->stats = carve(cv, im->tasks_max * sizeof(*im->stats));
     struct worker spare;
     for (size_t k = 0; k < im->workers; k++)
         carve_worker(cv, im, cv->a ? &im->worker[k] : &spare);
@@ -149,8 +143,7 @@ int mag_imagine_open(struct mag_imagine **out, const struct mag_model *m,
         im->H = 0;
     }
     im->starts_max = (im->W - 2) * im->windows_max;
-    im->shard_max = shard_limit(im->L, im->d.N);
-    im->tasks_max = ceil_div(im->starts_max, im->shard_max);
+    im->shard_max = NETS_BLOCK / im->d.N; /* at most 30 agents: at least 4 */
     im->workers = mag_threads(pool);
     int err = check_sizes(im);
     if (err)
@@ -200,20 +193,16 @@ static struct span span_of(const struct call *c, size_t task, size_t i)
     return s;
 }
 
-/* imagine.choice start: a shard alone, from its start states to its returns. */
+/* imagine.choice start: a shard runs alone through all steps. */
 static void shard_task(void *arg, size_t task, size_t worker)
 {
     const struct call *c = arg;
-    struct worker *w = &c->im->worker[worker];
-    struct mag_plan_stats *st = &c->im->stats[task];
-    struct span s = {0};
     for (size_t i = 0; i + 1 < c->im->R; i++) {
-        s = span_of(c, task, i);
-        rollout_candidates(c, w, &s);
+        struct span s = span_of(c, task, i);
+        rollout_candidates(c, &c->im->worker[worker], &s);
         rollout_choose_start(c, &s);
-        rollout_commit(c, &s, st);
+        rollout_commit(c, &s);
     }
-    rollout_evaluate(c, w, s.first, s.P, st);
 }
 
 /* imagine.choice batch: the shards meet after every step. */
@@ -223,12 +212,6 @@ static void candidates_task(void *arg, size_t task, size_t worker)
     struct span s = span_of(c, task, c->step);
     rollout_candidates(c, &c->im->worker[worker], &s);
 }
-static void evaluate_task(void *arg, size_t task, size_t worker)
-{
-    const struct call *c = arg;
-    struct span s = span_of(c, task, 0);
-    rollout_evaluate(c, &c->im->worker[worker], s.first, s.P, &c->im->stats[task]);
-}
 static void run_batch_wide(struct call *c)
 {
     for (c->step = 0; c->step + 1 < c->im->R; c->step++) {
@@ -236,10 +219,17 @@ static void run_batch_wide(struct call *c)
         rollout_choose_batch(c, c->step);
         for (size_t task = 0; task < c->tasks; task++) {
             struct span s = span_of(c, task, c->step);
-            rollout_commit(c, &s, &c->im->stats[task]);
+            rollout_commit(c, &s);
         }
     }
-    pool_run(c->im->pool, evaluate_task, c, c->tasks);
+}
+
+/* Values and rewards afterwards, in blocks as full as the shards. */
+static void evaluate_task(void *arg, size_t task, size_t worker)
+{
+    const struct call *c = arg;
+    size_t first = task % c->tasks * c->shard, P = least(c->shard, c->S - first);
+    rollout_evaluate(c, &c->im->worker[worker], task / c->tasks, first, P);
 }
 
 /* ---------------------------------------------------------------------------------- public */
@@ -271,7 +261,7 @@ int mag_imagine_windows(struct mag_imagine *im, const struct mag_windows *w,
     int err = check_call(im, w, rows_global, B_global);
     if (err)
         return err;
-    size_t T = im->W - 2, S = T * w->B, N = im->d.N; /* T start states of every window */
+    size_t T = im->W - 2, S = T * w->B; /* T start states of every window */
     if (out->S != S || out->steps != im->R - 1)
         return err_set(ERR_INVAL, "rows for %zu starts of %zu steps, not %zu of %zu", out->S,
                        out->steps, S, im->R - 1);
@@ -294,18 +284,12 @@ int mag_imagine_windows(struct mag_imagine *im, const struct mag_windows *w,
     for (size_t t = 0; t < T; t++)
         for (size_t b = 0; b < w->B; b++)
             im->item[t * w->B + b] = batch << START_BITS | (t * B_global + rows_global[b]);
-    memset(im->stats, 0, c.tasks * sizeof(*im->stats));
     rollout_filter(&c);
     if (chooses_for_batch(&c))
         run_batch_wide(&c);
     else
         pool_run(im->pool, shard_task, &c, c.tasks);
-    memset(stats, 0, sizeof(*stats));
-    for (size_t task = 0; task < c.tasks; task++)
-        mag_plan_stats_add(stats, &im->stats[task]);
-    if (trace && trace->last_index)
-        memcpy(trace->last_index, im->last_index, S * N * im->d.C);
-    if (trace && trace->last_h)
-        memcpy(trace->last_h, im->last_h, S * N * im->d.D * sizeof(float));
+    pool_run(im->pool, evaluate_task, &c, c.tasks * im->R);
+    rollout_finish(&c, stats);
     return 0;
 }

@@ -10,8 +10,9 @@
  * no policy after the last inner step or in the last state, no second transition for rewards
  * (h_{i+1} is in the rows), no prior in the filter.
  *
- * LAYOUT  Candidates lie [L][P][N], so that one network call serves all of them; the first
- * samples go to [L][starts][N], where they wait for the choice.
+ * LAYOUT  The first samples of all candidates lie [L][starts][N], where they wait for the
+ * choice. The look ahead takes one candidate of the whole shard after the other, so that its
+ * scratch is that of P*N tokens whatever L, and stays in the cache.
  *
  * SOURCE  mag.md 5, 8, 9, 10; Algorithm 1 of arXiv 2303.17984.
  * TESTS   tests/unit/algo/test_imagine.c. */
@@ -19,6 +20,7 @@
 #include "plan.h"
 #include "policy.h"
 
+#include "nn/categorical.h"
 #include "rl/lambda_return.h"
 
 #include <string.h>
@@ -107,37 +109,40 @@ static void outer_policy(const struct call *c, struct worker *w, const struct sp
     policy_draw(c->nets->kern, &p);
 }
 
-/* scores[j][start] += weight * mean over agents of R_m, out of w->rm [L][P][N]. */
-static void add_scores(const struct call *c, const struct worker *w, const struct span *s,
-                       float weight)
+/* Scores of candidate j at step i, for start 0 on. */
+static float *scores_of(const struct call *c, size_t i, size_t j)
 {
-    size_t N = c->im->d.N, ld = nets_pad(1);
-    for (size_t j = 0; j < c->L; j++)
-        for (size_t p = 0; p < s->P; p++) {
-            const float *rm = w->rm + (j * s->P + p) * N * ld;
-            float sum = 0;
-            for (size_t a = 0; a < N; a++)
-                sum += rm[a * ld];
-            c->im->scores[j * c->S + s->first + p] += weight * (sum / (float)N);
-        }
+    return c->im->scores + (i * c->L + j) * c->S;
 }
 
-/* Inner policy at the candidates' states: availability sampled, action sampled or the mode. */
-static void inner_policy(const struct call *c, struct worker *w, const struct span *s,
+/* scores[start] += weight * mean over agents of R_m, out of w->rm [P][N]. */
+static void add_scores(const struct call *c, const struct worker *w, const struct span *s,
+                       size_t j, float weight)
+{
+    size_t N = c->im->d.N, ld = nets_pad(1);
+    float *score = scores_of(c, s->i, j) + s->first;
+    for (size_t p = 0; p < s->P; p++) {
+        const float *rm = w->rm + p * N * ld;
+        float sum = 0;
+        for (size_t a = 0; a < N; a++)
+            sum += rm[a * ld];
+        score[p] += weight * (sum / (float)N);
+    }
+}
+
+/* Inner policy at a candidate's states: availability sampled, action sampled or the mode. */
+static void inner_policy(const struct call *c, struct worker *w, const struct span *s, size_t j,
                          size_t tau)
 {
     const struct mag_dims *d = &c->im->d;
-    size_t A = d->A, per = s->P * d->N;
     bool greedy = c->im->cfg.imagine.greedy_inner;
-    for (size_t j = 0; j < c->L; j++) {
-        uint32_t sub = plan_sub(s->i, j, tau);
-        fill_starts(c, s, c->dom->plan_avail, sub, w->u_avail + j * per * A, d->N * A);
-        if (!greedy)
-            fill_starts(c, s, c->dom->plan_act, sub, w->u_act + j * per, d->N);
-    }
-    struct policy p = {.tokens = c->L * per,
-                       .A = A,
-                       .ld = nets_pad(A),
+    uint32_t sub = plan_sub(s->i, j, tau);
+    fill_starts(c, s, c->dom->plan_avail, sub, w->u_avail, d->N * d->A);
+    if (!greedy)
+        fill_starts(c, s, c->dom->plan_act, sub, w->u_act, d->N);
+    struct policy p = {.tokens = s->P * d->N,
+                       .A = d->A,
+                       .ld = nets_pad(d->A),
                        .logits = w->actor,
                        .avail = w->avail,
                        .u_avail = w->u_avail,
@@ -146,46 +151,49 @@ static void inner_policy(const struct call *c, struct worker *w, const struct sp
     policy_draw(c->nets->kern, &p);
 }
 
-/* Sample every candidate's state after inner step tau into index [L][P][N][C]: at tau 0 from
- * one prior for all, later from each candidate's own. */
-static void sample_candidates(const struct call *c, struct worker *w, const struct span *s,
-                              size_t tau, uint8_t *index)
+/* Candidate j scored over its H inner steps. The first transition was the step's own: it starts
+ * from its sample `index` and the h' that all candidates share. */
+static void look_ahead(const struct call *c, struct worker *w, const struct span *s, size_t j,
+                       const uint8_t *index)
 {
-    const struct mag_dims *d = &c->im->d;
-    size_t per = s->P * d->N, C = d->C, ld = nets_latent_ld(&c->nets->d);
-    for (size_t j = 0; j < c->L; j++) {
-        fill_starts(c, s, c->dom->plan_latent, plan_sub(s->i, j, tau), w->u_latent, d->N * C);
-        nets_sample(c->nets, w->nets, index + j * per * C, w->prior + (tau ? j * per * ld : 0),
-                    w->u_latent, per);
-    }
-}
-
-/* H - 1 more transitions of all candidates, scored (the first one was the step's own). */
-static void look_ahead(const struct call *c, struct worker *w, const struct span *s)
-{
-    const struct mag_dims *d = &c->im->d;
-    size_t per = s->P * d->N, rows = c->L * per, D = d->D;
+    size_t tokens = s->P * c->im->d.N;
+    const float *h = s->h_next;
     float weight = 1;
-    for (size_t j = 0; j < c->L; j++)
-        memcpy(w->h + j * per * D, s->h_next, per * D * sizeof(float));
+    memset(scores_of(c, s->i, j) + s->first, 0, s->P * sizeof(float));
     for (size_t tau = 0;; tau++) {
         bool more = tau + 1 < c->H;
         /* the three heads read one feature: side by side while it is in the cache */
         nets_heads(c->nets, w->nets, (float *[]){w->rm, w->actor, w->avail},
-                   (enum net_head[]){HEAD_RM, HEAD_ACTOR, HEAD_AVAIL}, more ? 3 : 1, w->index,
-                   w->h, rows);
-        add_scores(c, w, s, weight);
+                   (enum net_head[]){HEAD_RM, HEAD_ACTOR, HEAD_AVAIL}, more ? 3 : 1, index, h,
+                   tokens);
+        add_scores(c, w, s, j, weight);
         if (!more)
             break;
         weight *= (float)c->im->cfg.imagine.discount;
-        inner_policy(c, w, s, tau + 1);
-        nets_transition(c->nets, w->nets, w->h, w->index, w->action, w->h, NULL, c->L * s->P);
-        nets_prior(c->nets, w->nets, w->prior, w->h, rows);
-        sample_candidates(c, w, s, tau + 1, w->index);
+        inner_policy(c, w, s, j, tau + 1);
+        nets_transition(c->nets, w->nets, w->h, index, w->action, h, NULL, s->P);
+        nets_prior(c->nets, w->nets, w->prior, w->h, tokens);
+        fill_starts(c, s, c->dom->plan_latent, plan_sub(s->i, j, tau + 1), w->u_latent,
+                    c->im->d.N * c->im->d.C);
+        nets_sample(c->nets, w->nets, w->index, w->prior, w->u_latent, tokens);
+        index = w->index;
+        h = w->h;
     }
 }
 
-/* From x_i to h_{i+1}, the candidates' first samples and their scores. */
+/* First samples of all candidates from one prior: one softmax for all. */
+static void sample_first(const struct call *c, struct worker *w, const struct span *s)
+{
+    const struct nets_dims *d = &c->nets->d;
+    size_t tokens = s->P * d->N, ld = nets_latent_ld(d);
+    categorical_softmax(c->nets->kern, w->prior, w->prior, tokens, d->C, d->K, ld);
+    for (size_t j = 0; j < c->L; j++) {
+        fill_starts(c, s, c->dom->plan_latent, plan_sub(s->i, j, 0), w->u_latent, d->N * d->C);
+        categorical_sample(c->nets->kern, c->im->cand + (j * c->S + s->first) * d->N * d->C,
+                           w->prior, w->u_latent, tokens, d->C, d->K, ld);
+    }
+}
+
 void rollout_candidates(const struct call *c, struct worker *w, const struct span *s)
 {
     const struct mag_imagine *im = c->im;
@@ -196,13 +204,9 @@ void rollout_candidates(const struct call *c, struct worker *w, const struct spa
         outer_policy(c, w, s);
     nets_transition(c->nets, w->nets, s->h_next, s->index, s->action, s->h, NULL, s->P);
     nets_prior(c->nets, w->nets, w->prior, s->h_next, s->P * im->d.N);
-    sample_candidates(c, w, s, 0, w->index);
-    for (size_t j = 0; j < c->L; j++) {
-        memcpy(im->cand + (j * c->S + s->first) * NC, w->index + j * s->P * NC, s->P * NC);
-        memset(im->scores + j * c->S + s->first, 0, s->P * sizeof(float));
-    }
-    if (c->H)
-        look_ahead(c, w, s);
+    sample_first(c, w, s);
+    for (size_t j = 0; j < c->L && c->H; j++)
+        look_ahead(c, w, s, j, im->cand + (j * c->S + s->first) * NC);
 }
 
 /* With probability imagine.epsilon a start takes the plain draw, candidate 0. With one choice
@@ -218,8 +222,12 @@ static bool takes_plain(const struct call *c, size_t start, size_t i)
 
 void rollout_choose_start(const struct call *c, const struct span *s)
 {
-    uint32_t *choice = c->im->choice + s->first;
-    plan_choose(choice, c->im->scores + s->first, c->L, s->P, c->S);
+    uint32_t *choice = c->im->choice + s->i * c->S + s->first;
+    if (c->H == 0) {
+        memset(choice, 0, s->P * sizeof(*choice));
+        return;
+    }
+    plan_choose(choice, scores_of(c, s->i, 0) + s->first, c->L, s->P, c->S);
     for (size_t p = 0; p < s->P; p++)
         if (takes_plain(c, s->first + p, s->i))
             choice[p] = 0;
@@ -232,30 +240,20 @@ void rollout_choose_batch(const struct call *c, size_t i)
     for (size_t j = 0; j < c->L; j++) {
         mean[j] = 0;
         for (size_t s = 0; s < c->S; s++)
-            mean[j] += (double)c->im->scores[j * c->S + s];
+            mean[j] += (double)scores_of(c, i, j)[s];
     }
     uint32_t best = takes_plain(c, 0, i) ? 0 : (uint32_t)plan_best(mean, c->L);
     for (size_t s = 0; s < c->S; s++)
-        c->im->choice[s] = best;
+        c->im->choice[i * c->S + s] = best;
 }
 
-/* Take the chosen candidates as x_{i+1}; remember how the choice went. */
-void rollout_commit(const struct call *c, const struct span *s, struct mag_plan_stats *st)
+void rollout_commit(const struct call *c, const struct span *s)
 {
-    const struct mag_imagine *im = c->im;
-    size_t NC = im->d.N * im->d.C;
+    const uint32_t *choice = c->im->choice + s->i * c->S + s->first;
+    size_t NC = c->im->d.N * c->im->d.C;
     for (size_t p = 0; p < s->P; p++)
-        memcpy(s->index_next + p * NC,
-               im->cand + (im->choice[s->first + p] * c->S + s->first + p) * NC, NC);
-    if (c->H)
-        plan_account(st, im->choice + s->first, im->scores + s->first, c->L, s->P, c->S);
-    if (!c->trace)
-        return;
-    for (size_t p = 0; p < s->P && c->trace->choice; p++)
-        c->trace->choice[s->i * c->S + s->first + p] = im->choice[s->first + p];
-    for (size_t j = 0; j < c->L && c->trace->scores; j++)
-        memcpy(c->trace->scores + (s->i * c->L + j) * c->S + s->first,
-               im->scores + j * c->S + s->first, s->P * sizeof(float));
+        memcpy(s->index_next + p * NC, c->im->cand + (choice[p] * c->S + s->first + p) * NC,
+               NC);
 }
 
 /* -------------------------------------------------------------------------------- evaluate */
@@ -273,52 +271,73 @@ static const float *state_h(const struct call *c, size_t i, size_t first)
     return i + 1 < c->im->R ? c->out->h + (i * c->S + first) * ND : c->im->last_h + first * ND;
 }
 
-/* Rewards and continuations at psi_i = [s_i ; h_{i+1}] of P starts, reward shared by agents. */
-static void evaluate_step(const struct call *c, struct worker *w, size_t i, size_t first,
-                          size_t P, struct mag_plan_stats *st)
+/* Reward and continuation at psi_i = [s_i ; h_{i+1}], the reward shared by the agents. */
+static void evaluate_psi(const struct call *c, struct worker *w, size_t i, size_t first,
+                         size_t P)
 {
-    size_t N = c->im->d.N, tokens = P * N, ld = nets_pad(1);
+    size_t N = c->im->d.N, ld = nets_pad(1), at = i * c->S + first;
     float *reward = w->rm, *cont = w->actor; /* both hold tokens rows of one padded output */
     nets_heads(c->nets, w->nets, (float *[]){reward, cont},
                (enum net_head[]){HEAD_REWARD, HEAD_CONT}, 2, state_index(c, i, first),
-               state_h(c, i + 1, first), tokens);
+               state_h(c, i + 1, first), P * N);
     for (size_t p = 0; p < P; p++) {
         float sum = 0;
         for (size_t a = 0; a < N; a++)
             sum += reward[(p * N + a) * ld];
-        float mean = sum / (float)N;
-        st->reward_sum += (double)mean;
-        st->rewards++;
-        w->reward[i * P + p] = mean;
+        c->im->reward[at + p] = sum / (float)N;
     }
-    for (size_t k = 0; k < tokens; k++)
-        w->cont[i * tokens + k] = cont[k * ld];
+    for (size_t k = 0; k < P * N; k++)
+        c->im->cont[at * N + k] = cont[k * ld];
+    c->nets->kern->sigmoid(c->im->cont + at * N, c->im->cont + at * N, P * N);
 }
 
-/* Values, rewards, lambda-returns of a shard (mag.md 10), into the rows. */
-void rollout_evaluate(const struct call *c, struct worker *w, size_t first, size_t P,
-                      struct mag_plan_stats *st)
+void rollout_evaluate(const struct call *c, struct worker *w, size_t i, size_t first, size_t P)
+{
+    nets_critic(c->nets, w->nets, c->im->value + (i * c->S + first) * c->im->d.N,
+                state_index(c, i, first), state_h(c, i, first), P);
+    if (i + 1 < c->im->R)
+        evaluate_psi(c, w, i, first, P);
+}
+
+/* ---------------------------------------------------------------------------------- finish */
+
+static void copy_f(float *dst, const float *src, size_t n)
+{
+    if (dst)
+        memcpy(dst, src, n * sizeof(float));
+}
+
+static void fill_trace(const struct call *c)
 {
     const struct mag_imagine *im = c->im;
-    size_t N = im->d.N, tokens = P * N, steps = im->R - 1;
-    for (size_t i = 0; i < im->R; i++)
-        nets_critic(c->nets, w->nets, w->value + i * tokens, state_index(c, i, first),
-                    state_h(c, i, first), P);
-    for (size_t i = 0; i < steps; i++)
-        evaluate_step(c, w, i, first, P, st);
-    c->nets->kern->sigmoid(w->cont, w->cont, steps * tokens);
-    lambda_return_forward(w->ret, w->reward, w->cont, w->value, steps, P, N,
+    struct mag_trace *t = c->trace;
+    size_t S = c->S, steps = im->R - 1, last = S * im->d.N;
+    for (size_t k = 0; k < steps * S && t->choice; k++)
+        t->choice[k] = im->choice[k];
+    if (c->H) /* without planning there are no scores */
+        copy_f(t->scores, im->scores, steps * c->L * S);
+    copy_f(t->reward, im->reward, steps * S);
+    copy_f(t->cont, im->cont, steps * last);
+    copy_f(t->last_h, im->last_h, last * im->d.D);
+    copy_f(t->last_value, im->value + steps * last, last);
+    if (t->last_index)
+        memcpy(t->last_index, im->last_index, last * im->d.C);
+}
+
+void rollout_finish(const struct call *c, struct mag_plan_stats *stats)
+{
+    const struct mag_imagine *im = c->im;
+    size_t S = c->S, steps = im->R - 1, tokens = steps * S * im->d.N;
+    lambda_return_forward(im->ret, im->reward, im->cont, im->value, steps, S, im->d.N,
                           (float)im->cfg.ppo.gamma, (float)im->cfg.ppo.lambda);
-    for (size_t i = 0; i < steps; i++) {
-        size_t at = (i * c->S + first) * N;
-        memcpy(c->out->value + at, w->value + i * tokens, tokens * sizeof(float));
-        memcpy(c->out->ret + at, w->ret + i * tokens, tokens * sizeof(float));
-        if (c->trace && c->trace->cont)
-            memcpy(c->trace->cont + at, w->cont + i * tokens, tokens * sizeof(float));
-        for (size_t p = 0; p < P && c->trace && c->trace->reward; p++)
-            c->trace->reward[i * c->S + first + p] = w->reward[i * P + p];
-    }
-    if (c->trace && c->trace->last_value)
-        memcpy(c->trace->last_value + first * N, w->value + steps * tokens,
-               tokens * sizeof(float));
+    copy_f(c->out->value, im->value, tokens);
+    copy_f(c->out->ret, im->ret, tokens);
+    memset(stats, 0, sizeof(*stats));
+    for (size_t i = 0; i < steps && c->H; i++)
+        plan_account(stats, im->choice + i * S, scores_of(c, i, 0), c->L, S, S);
+    for (size_t k = 0; k < steps * S; k++)
+        stats->reward_sum += (double)im->reward[k];
+    stats->rewards = steps * S;
+    if (c->trace)
+        fill_trace(c);
 }

@@ -9,7 +9,6 @@
 #include "base/arena.h"
 
 enum {
-    SHARD_TOKENS = 256, /* candidate tokens of a shard, about */
     FILTER_WINDOWS = 8, /* windows of a filter task */
     START_BITS = 20     /* of a draw's item, contracts.md 4 */
 };
@@ -19,20 +18,18 @@ struct domains {
     enum draw_domain post, im_avail, im_act, plan_latent, plan_avail, plan_act;
 };
 
-/* Scratch of one thread; `rows` candidate tokens, `tokens` outer ones. */
+/* Scratch of one thread, for the tokens of a shard: every candidate uses it in turn. */
 struct worker {
     struct nets_work *nets;
-    float *actor, *avail, *rm;         /* [rows][ld] head outputs */
-    float *prior;                      /* [rows][latent ld] */
-    float *h;                          /* [rows][D] inner state */
-    uint8_t *index;                    /* [rows][C] inner state after tau 0 */
-    uint8_t *action;                   /* [rows] */
-    float *u_latent, *u_avail, *u_act; /* [rows][C], [rows][A], [rows] */
+    float *actor, *avail, *rm;         /* [tokens][ld] head outputs */
+    float *prior;                      /* [tokens][latent ld] */
+    float *h;                          /* [tokens][D] state of the look ahead */
+    uint8_t *index;                    /* [tokens][C] */
+    uint8_t *action;                   /* [tokens] */
+    float *u_latent, *u_avail, *u_act; /* [tokens][C], [tokens][A], [tokens] */
     float *u_post;                     /* [B_global][N][C] of one t */
     float *e;                          /* [FILTER_WINDOWS*N][D] */
-    float *obs;                        /* [outer tokens][pad(O)] */
-    float *reward;                     /* [R][P] */
-    float *cont, *value, *ret;         /* [R][P][N] */
+    float *obs;                        /* [tokens][pad(O)] */
 };
 
 struct mag_imagine {
@@ -43,22 +40,23 @@ struct mag_imagine {
     struct mag_dims d;
     size_t W, windows_max, windows_global; /* B_global at most */
     size_t R, L, H;                        /* L = 1, H = 0 when nothing is planned */
-    size_t starts_max, shard_max, tasks_max;
+    size_t starts_max, shard_max;          /* of a call, of a task */
     size_t workers;
     struct worker *worker;
-    uint64_t *item;               /* [starts] batch << 20 | global start: key of the draws */
-    uint8_t *none;                /* [W][B] no previous state */
-    uint8_t *first_act;           /* [W][B][N] actions with cut ones left out */
-    uint8_t *cand;                /* [L][starts][N][C] first sample of every candidate */
-    float *scores;                /* [L][starts] */
-    uint32_t *choice;             /* [starts] */
-    uint8_t *last_index;          /* [starts][N][C] state R-1 */
-    float *last_h;                /* [starts][N][D] */
-    uint8_t *fig_index[2];        /* [windows_max][N][C] states of mag_compounding_error */
-    float *fig_h[2];              /* [windows_max][N][D] */
-    double *fig_error;            /* [windows_max] error of one step */
-    uint32_t *ident;              /* [windows_max] 0, 1, 2, ... */
-    struct mag_plan_stats *stats; /* [tasks] */
+    uint64_t *item;            /* [starts] batch << 20 | global start: key of the draws */
+    uint8_t *none;             /* [W][B] no previous state */
+    uint8_t *first_act;        /* [W][B][N] actions with cut ones left out */
+    uint8_t *cand;             /* [L][starts][N][C] first sample of every candidate */
+    float *scores;             /* [R-1][L][starts] */
+    uint32_t *choice;          /* [R-1][starts] */
+    float *reward;             /* [R-1][starts], mean over agents */
+    float *cont, *value, *ret; /* [R][starts][N], continuation without the last */
+    uint8_t *last_index;       /* [starts][N][C] state R-1 */
+    float *last_h;             /* [starts][N][D] */
+    uint8_t *fig_index[2];     /* [windows_max][N][C] states of mag_compounding_error */
+    float *fig_h[2];           /* [windows_max][N][D] */
+    double *fig_error;         /* [windows_max] error of one step */
+    uint32_t *ident;           /* [windows_max] 0, 1, 2, ... */
 };
 
 /* One call of the machinery below: what all its tasks read. */
@@ -75,11 +73,11 @@ struct call {
     size_t L, H;            /* of this call */
     size_t step;            /* batch-wide choice: the imagined step */
     struct mag_rows *out;
-    struct mag_trace *trace;
-    size_t filter_T;       /* filter: steps t = 0..filter_T-1 */
-    uint8_t *filter_index; /* [filter_T][B][N][C] */
-    float *filter_h;       /* [filter_T][B][N][D] */
-    const uint8_t *forced; /* NULL, or recorded actions [S][N] instead of the policy's */
+    struct mag_trace *trace; /* or NULL */
+    size_t filter_T;         /* filter: steps t = 0..filter_T-1 */
+    uint8_t *filter_index;   /* [filter_T][B][N][C] */
+    float *filter_h;         /* [filter_T][B][N][D] */
+    const uint8_t *forced;   /* NULL, or recorded actions [S][N] instead of the policy's */
 };
 
 /* One run of starts at one imagined step. */
@@ -102,14 +100,16 @@ void rollout_candidates(const struct call *c, struct worker *w, const struct spa
 void rollout_choose_start(const struct call *c, const struct span *s);
 void rollout_choose_batch(const struct call *c, size_t i);
 
-/* The chosen candidates become x_{i+1}; statistics of the choice are added. */
-void rollout_commit(const struct call *c, const struct span *s, struct mag_plan_stats *st);
+/* The chosen candidates become x_{i+1}. */
+void rollout_commit(const struct call *c, const struct span *s);
 
-/* Values, rewards, lambda-returns of P starts, into the call's rows. */
-void rollout_evaluate(const struct call *c, struct worker *w, size_t first, size_t P,
-                      struct mag_plan_stats *st);
+/* Values, rewards and continuations at step i of P starts; R steps in all. */
+void rollout_evaluate(const struct call *c, struct worker *w, size_t i, size_t first, size_t P);
 
-/* Set S, tasks and shard: even shards of at most SHARD_TOKENS candidate tokens. */
+/* After all of that: lambda-returns into the call's rows, statistics, trace. */
+void rollout_finish(const struct call *c, struct mag_plan_stats *stats);
+
+/* Set S, tasks and shard for the pool's threads. */
 void rollout_cut(struct call *c, size_t S);
 
 /* Whether one index is chosen for the whole batch. */
