@@ -177,8 +177,8 @@ static int cut_event_files(const char *dir, uint64_t cut)
     DIR *d = opendir(dir);
     for (struct dirent *e; d && !err && (e = readdir(d));)
         if (strstr(e->d_name, "tfevents")) {
-            snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-            err = cut_events(path, cut);
+            if (snprintf(path, sizeof path, "%s/%s", dir, e->d_name) < (int)sizeof path)
+                err = cut_events(path, cut);
         }
     if (d)
         closedir(d);
