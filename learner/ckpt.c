@@ -20,11 +20,13 @@
 #include "base/fault.h"
 #include "base/log.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,13 +170,17 @@ static json_t *state_to_json(const struct ckpt_view *c)
                      "optimisers", opts, "versions", versions, "config", config, "isa", c->isa);
 }
 
-static bool get_u64(const json_t *o, const char *key, uint64_t *out)
+static bool is_count(const json_t *v, uint64_t *out)
 {
-    const json_t *v = json_object_get(o, key);
     if (!json_is_integer(v) || json_integer_value(v) < 0)
         return false;
     *out = (uint64_t)json_integer_value(v);
     return true;
+}
+
+static bool get_u64(const json_t *o, const char *key, uint64_t *out)
+{
+    return is_count(json_object_get(o, key), out);
 }
 
 static bool get_double(const json_t *o, const char *key, double *out)
@@ -184,7 +190,7 @@ static bool get_double(const json_t *o, const char *key, double *out)
     if (!text || !*text)
         return false;
     *out = strtod(text, &end);
-    return !*end;
+    return !*end && isfinite(*out);
 }
 
 static bool get_digest(const json_t *o, const char *key, struct digest *out)
@@ -193,9 +199,12 @@ static bool get_digest(const json_t *o, const char *key, struct digest *out)
     if (!text || strlen(text) != DIGEST_HEX - 1)
         return false;
     for (int i = 0; i < DIGEST_BYTES; i++)
-        if (sscanf(text + 2 * i, "%2hhx", &out->b[i]) != 1)
+        if (!isxdigit((unsigned char)text[2 * i]) ||
+            sscanf(text + 2 * i, "%2hhx", &out->b[i]) != 1)
             return false;
-    return true;
+    char again[DIGEST_HEX];
+    digest_hex(again, out);
+    return !strcmp(again, text);
 }
 
 static bool arrays_from_json(const json_t *o, struct ckpt_state *s)
@@ -211,7 +220,8 @@ static bool arrays_from_json(const json_t *o, struct ckpt_state *s)
             return false;
     }
     for (size_t g = 0; g < MAG_GROUPS; g++)
-        s->version[g] = (uint64_t)json_integer_value(json_array_get(v, g));
+        if (!is_count(json_array_get(v, g), &s->version[g]))
+            return false;
     return true;
 }
 
@@ -409,14 +419,22 @@ static void free_names(char **names, size_t n)
     free(names);
 }
 
-/* Keep the newest; remove older ones and what dead writers left behind. */
-static void prune(const char *dir, size_t keep)
+static int verify(const char *dir);
+
+/* Keep `name`, just written, and the newest before it; remove older ones and what dead writers
+ * left behind. A later cut is there only if it was damaged when the run was resumed: it goes
+ * too, or it would count as one of those to keep. */
+static void prune(const char *dir, const char *name, size_t keep)
 {
     char path[PATH_BYTES], **names;
-    size_t n = list_cuts(dir, &names);
-    for (size_t i = keep ? keep : 1; i < n; i++)
-        if (!join(path, dir, names[i]))
+    size_t n = list_cuts(dir, &names), kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool later = newer_first(&names[i], &name) < 0;
+        if (join(path, dir, names[i]))
+            continue;
+        if (later ? verify(path) != 0 : kept++ >= (keep ? keep : 1))
             remove_tree(path);
+    }
     free_names(names, n);
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));)
@@ -443,14 +461,14 @@ static int point_latest(const char *dir, const char *name)
 static int write_parts(const char *dir, const struct part part[FILES])
 {
     int err = mkdir(dir, 0755) ? path_error(ERR_IO, "cannot create", dir) : 0;
-    for (int i = 0; !err && i < FILES; i++)
+    for (int i = 0; !err && i < FILES; i++) {
         err = write_file(dir, file_name[i], part[i].bytes, part[i].n);
+        fault_point("ckpt.file");
+    }
     if (!err)
         err = write_manifest(dir, part);
     return err ? err : sync_dir(dir);
 }
-
-static int verify(const char *dir);
 
 /* Put tmp in place as `name`. The same cut written before (a stop right after a resume) holds
  * the same bits: it stays if it is whole. */
@@ -496,7 +514,7 @@ int ckpt_write(const char *run_dir, const struct ckpt_view *c, size_t keep)
     if (!err)
         err = point_latest(ckpts, name);
     if (!err)
-        prune(ckpts, keep);
+        prune(ckpts, name, keep);
     for (int i = 0; i < FILES; i++)
         free(part[i].bytes);
     return err;
@@ -525,8 +543,12 @@ static int verify_file(const char *dir, const char *name, const json_t *entry)
 static int verify(const char *dir)
 {
     json_t *manifest = NULL;
+    uint64_t format = 0;
     int err = load_json(dir, "MANIFEST.json", &manifest);
     const json_t *files = json_object_get(manifest, "files");
+    if (!err && (!get_u64(manifest, "format", &format) || format != 1 ||
+                 json_object_size(files) != FILES))
+        err = err_set(ERR_CORRUPT, "%s/MANIFEST.json is not a checkpoint's manifest", dir);
     for (int i = 0; !err && i < FILES; i++)
         err = verify_file(dir, file_name[i], json_object_get(files, file_name[i]));
     json_decref(manifest);

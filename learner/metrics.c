@@ -8,7 +8,8 @@
  *   u64 length | u32 masked crc32c(length) | payload | u32 masked crc32c(payload)
  * with protobuf payloads small enough to write by hand: Event{1: double wall_time, 2: int64 step,
  * 3: string file_version, 5: Summary{1: Value{1: tag, 2: float}}}. Both files are cut back to
- * the checkpoint on resume: lines and events past its env_steps go. */
+ * the checkpoint on resume: lines by their iteration, events by the env_steps of the last line
+ * that stays (the steps of two iterations' lines always differ). */
 #include "learner/metrics.h"
 
 #include "base/clock.h"
@@ -185,19 +186,31 @@ static int cut_event_files(const char *dir, uint64_t cut)
     return err;
 }
 
-/* Lines are in step order: cut at the first one past the cut, or at one that was torn. */
-static int cut_jsonl(const char *path, uint64_t cut)
+static bool number_of(const char *line, const char *key, uint64_t *out)
+{
+    const char *at = strstr(line, key);
+    if (at)
+        *out = strtoull(at + strlen(key), NULL, 10);
+    return at != NULL;
+}
+
+/* Lines are in order: cut at the first of a later iteration, or at one that was torn. *steps:
+ * env_steps of the last line that stays, 0 if none does. */
+static int cut_jsonl(const char *path, uint64_t iteration_cut, uint64_t *steps)
 {
     FILE *f = fopen(path, "rb");
+    *steps = 0;
     if (!f)
         return errno == ENOENT ? 0 : io_error("cannot read", path);
     char *line = malloc(LINE_MAX_BYTES);
     long keep = 0;
     while (line && fgets(line, LINE_MAX_BYTES, f)) {
-        const char *at = strstr(line, "\"env_steps\":");
+        uint64_t iteration = 0, env_steps = 0;
         size_t n = strlen(line);
-        if (!at || line[n - 1] != '\n' || strtoull(at + 12, NULL, 10) > cut)
+        if (!n || line[n - 1] != '\n' || !number_of(line, "\"iteration\":", &iteration) ||
+            !number_of(line, "\"env_steps\":", &env_steps) || iteration >= iteration_cut)
             break;
+        *steps = env_steps;
         keep = ftell(f);
     }
     free(line);
@@ -207,11 +220,12 @@ static int cut_jsonl(const char *path, uint64_t cut)
 
 /* -------------------------------------------------------------------------------- the files */
 
-static int open_jsonl(struct metrics *m, const char *run_dir, uint64_t cut)
+static int open_jsonl(struct metrics *m, const char *run_dir, uint64_t iteration_cut,
+                      uint64_t *steps)
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/metrics.jsonl", run_dir);
-    int err = cut_jsonl(path, cut);
+    int err = cut_jsonl(path, iteration_cut, steps);
     if (err)
         return err;
     m->jsonl = fopen(path, "ab");
@@ -234,14 +248,15 @@ static int open_events(struct metrics *m, const char *run_dir, uint64_t cut)
     return m->events ? write_version(m->events) : io_error("cannot open", path);
 }
 
-int metrics_open(struct metrics **out, const char *run_dir, uint64_t env_steps_cut)
+int metrics_open(struct metrics **out, const char *run_dir, uint64_t iteration_cut)
 {
+    uint64_t steps = 0;
     struct metrics *m = calloc(1, sizeof *m);
     if (!m)
         return ERR_NOMEM;
-    int err = open_jsonl(m, run_dir, env_steps_cut);
+    int err = open_jsonl(m, run_dir, iteration_cut, &steps);
     if (!err)
-        err = open_events(m, run_dir, env_steps_cut);
+        err = open_events(m, run_dir, iteration_cut == UINT64_MAX ? UINT64_MAX : steps);
     if (err)
         metrics_close(m);
     else

@@ -98,7 +98,11 @@ uint64_t replay_next(const struct replay *r)
 
 uint64_t replay_first_episode(const struct replay *r)
 {
-    return r->held_count ? r->held[r->held_first].episode_no : 0;
+    uint64_t oldest = r->next > r->capacity ? r->next - r->capacity : 0;
+    size_t i = r->held_first, end = r->held_first + r->held_count;
+    while (i + 1 < end && r->held[i + 1].first_record <= oldest)
+        i++; /* overwritten by the last addition */
+    return i < end ? r->held[i].episode_no : 0;
 }
 
 /* ------------------------------------------------------------------- records of an episode */

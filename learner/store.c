@@ -98,10 +98,13 @@ static const char *const statement_sql[STATEMENTS] = {
     [Q_ORPHAN] = "UPDATE episodes SET orphan = 1 WHERE kind = ?1 AND episode_no = ?2",
 };
 
-/* What is known of one stream: everything up to `high`, and bit k of `bits` for high + 2 + k. */
+/* What is known of one stream: everything up to `high`, and bit k of `bits` for high + 2 + k.
+ * `beyond`: numbers too far above a hole for the bits are stored; read them again once the
+ * hole is filled. */
 struct mark {
     unsigned char stream[STREAM_BYTES];
     uint64_t high, bits;
+    bool beyond;
 };
 
 struct store {
@@ -287,6 +290,8 @@ static void mark_seq(struct mark *m, uint64_t seq)
 {
     if (seq > m->high + 1 && seq - m->high - 2 < 64)
         m->bits |= (uint64_t)1 << (seq - m->high - 2);
+    else if (seq > m->high + 1)
+        m->beyond = true;
     if (seq != m->high + 1)
         return;
     m->high++;
@@ -301,12 +306,22 @@ static int load_mark(struct store *s, struct mark *m)
 {
     sqlite3_stmt *q = fresh(s, Q_SEQS);
     bind_blob(q, 1, m->stream, STREAM_BYTES);
+    m->high = m->bits = 0;
+    m->beyond = false;
     int rc;
     while ((rc = sqlite3_step(q)) == SQLITE_ROW)
         mark_seq(m, (uint64_t)sqlite3_column_int64(q, 0));
     int err = rc == SQLITE_DONE ? 0 : db_error(s, "reading a stream");
     sqlite3_reset(q);
     return err;
+}
+
+/* Row (stream, seq) is in the transaction: move the mark. */
+static int advance(struct store *s, struct mark *m, uint64_t seq)
+{
+    uint64_t before = m->high;
+    mark_seq(m, seq);
+    return m->beyond && m->high > before ? load_mark(s, m) : 0;
 }
 
 static int find_mark(struct store *s, const unsigned char stream[STREAM_BYTES],
@@ -365,9 +380,7 @@ int store_seen(struct store *s, const unsigned char worker_id[WIRE_ID], uint64_t
     bind_blob(q, 1, stream, STREAM_BYTES);
     bind_u64(q, 2, seq);
     err = run(s, q, "marking a sequence number");
-    if (!err)
-        mark_seq(m, seq);
-    return err;
+    return err ? err : advance(s, m, seq);
 }
 
 /* ----------------------------------------------------------------------------- episodes */
@@ -473,9 +486,8 @@ int store_episode(struct store *s, const struct wire_episode *e, const struct di
         err = insert_episode(s, e, stream, digest, set_digest, orphan, zbytes);
     if (err)
         return err;
-    mark_seq(m, e->seq);
     *out = orphan ? STORE_ORPHANED : STORE_NEW;
-    return 0;
+    return advance(s, m, e->seq);
 }
 
 static int decompress(const void *z, size_t zn, unsigned char **body, size_t *n)

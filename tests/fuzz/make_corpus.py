@@ -72,6 +72,32 @@ def config_yaml():
     put("hostile-tag", "seed: !!python/object:os.system 1\n")
 
 
+def ckpt_state():
+    def put(name, value):
+        save("ckpt_state", name, value if isinstance(value, bytes) else json.dumps(value).encode())
+
+    opt = {"steps": 7, "beta1_t": "0x1.eb851eb851eb8p-2", "beta2_t": "0x1p-3"}
+    state = {
+        "format": 1, "iteration": 3, "phase": 1, "step": 4, "next_episode": 9, "phase_first_episode": 6,
+        "env_steps": 512, "updates": 80, "set_id": 5, "eval_round": 0, "elapsed_s": "0x1p+4",
+        "entropy_weight": "0x1.47ae147ae147bp-7", "skipped": 0, "optimisers": [opt] * 4,
+        "versions": [1, 2, 3, 4, 5, 6], "config": "0123456789abcdef" * 4, "isa": "ref"}
+    entry_of = {"bytes": 10, "blake2b": "00" * 32}
+    put("valid-state", state)
+    put("valid-manifest", {"format": 1, "files": {
+        name: entry_of for name in ("model.safetensors", "optim.safetensors", "state.json")}})
+    for name, change in {
+            "negative": {"iteration": -1}, "huge": {"env_steps": 10 ** 30}, "phase": {"phase": 4},
+            "nan": {"entropy_weight": "nan"}, "text": {"elapsed_s": "0x1p+4 "}, "none": {"versions": None},
+            "short": {"versions": [1]}, "nested": {"optimisers": [[opt]] * 4},
+            "digest": {"config": "0x" * 32}, "spaces": {"config": " 1" * 32}}.items():
+        put("hostile-" + name, {**state, **change})
+    put("hostile-twice", b'{"format":1,"format":1}')
+    put("hostile-deep", b"[" * 5000)
+    put("hostile-empty", b"")
+
+
 if __name__ == "__main__":
     safetensors()
     config_yaml()
+    ckpt_state()

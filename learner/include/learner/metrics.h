@@ -3,7 +3,7 @@
  *
  * The truth is run.db; these files are for tools. Names are stable and documented
  * (docs/metrics.md). The x-axis is env_steps. One writer per run directory; on resume the files
- * are cut back to the checkpoint's step. Used by the trainer thread only. */
+ * are cut back to the checkpoint. Used by the trainer thread only. */
 #ifndef LEARNER_METRICS_H
 #define LEARNER_METRICS_H
 
@@ -12,8 +12,11 @@
 
 struct metrics; /* opaque */
 
-/* env_steps_cut: drop lines past this step (resume); UINT64_MAX keeps all. */
-int metrics_open(struct metrics **out, const char *run_dir, uint64_t env_steps_cut);
+/* On resume, iteration_cut is the checkpoint's iteration: lines of it and of later ones go, for
+ * they will be written again (a checkpoint in the middle of an iteration has that iteration's
+ * env_steps, so steps alone could not tell), and so do events past the last line that stays.
+ * UINT64_MAX keeps all. */
+int metrics_open(struct metrics **out, const char *run_dir, uint64_t iteration_cut);
 void metrics_close(struct metrics *m);
 
 struct metric {

@@ -233,7 +233,7 @@ static const char *const files[] = {"model.safetensors", "optim.safetensors", "s
 static void expect_fallback(const char *newest, const char *older, const char *file,
                             const unsigned char *bytes, size_t n, size_t at)
 {
-    char path[4096], found[4096];
+    char path[4200], found[4096];
     snprintf(path, sizeof path, "%s/%s", newest, file);
     scratch_write(path, bytes, n);
     ck_assert_int_eq(ckpt_find(dir, found, sizeof found), 0);
@@ -242,7 +242,7 @@ static void expect_fallback(const char *newest, const char *older, const char *f
 
 START_TEST(any_damaged_byte_of_any_file_leads_to_the_checkpoint_before)
 {
-    char newest[4096], older[4096], path[4096];
+    char newest[4096], older[4096], path[4200];
     log_init("test", "", LOG_ERROR, LOG_JSON); /* thousands of warnings otherwise */
     write_cut(1, PHASE_COLLECT, 0);
     find(older);

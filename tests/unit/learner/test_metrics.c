@@ -91,7 +91,7 @@ static void parse(struct event *e, const unsigned char *p, size_t n, int depth)
         default:
             ck_abort_msg("wire type %d", (int)(key & 7));
         }
-        ck_assert_ptr_le(p, end);
+        ck_assert(p <= end);
         if (depth == 0 && field == 1)
             memcpy(&e->wall, &value, 8);
         else if (depth == 0 && field == 2)
