@@ -23,7 +23,8 @@
 enum {
     FETCH_VERSIONS = 3,
     FETCH_ENTRIES = FETCH_VERSIONS * WIRE_GROUPS_MAX,
-    FETCH_RETRY_MS = 5000,   /* an unanswered GET is asked again */
+    FETCH_RETRY_MS = 5000, /* an unanswered GET is asked again */
+    NOT_SENT = -1,
     FETCH_TRIES = 3,         /* whole blobs with a wrong digest */
     FETCH_BLOB_MAX = 1 << 30 /* bytes: no group of ours is near */
 };
@@ -50,7 +51,7 @@ struct piece {
     struct entry *e; /* NULL: free */
     uint64_t offset;
     uint32_t length;
-    int64_t sent_ms; /* 0: not sent yet */
+    int64_t sent_ms; /* NOT_SENT: to be asked again */
 };
 
 struct fetch {
@@ -169,7 +170,7 @@ static void piece_send(struct fetch *f, struct piece *p, int64_t now_ms)
                            .version = p->e->g.version,
                            .offset = p->offset,
                            .length = p->length};
-    p->sent_ms = f->send(f->arg, &get) == 0 ? now_ms : 0;
+    p->sent_ms = f->send(f->arg, &get) == 0 ? now_ms : NOT_SENT;
 }
 
 /* Fill free pieces with what is still to be asked for. */
@@ -266,7 +267,7 @@ static void rename_entry(struct fetch *f, struct entry *e, uint64_t version)
     e->g.version = version;
     for (size_t i = 0; i < FETCH_OUTSTANDING; i++) {
         if (f->piece[i].e == e)
-            f->piece[i].sent_ms = 0;
+            f->piece[i].sent_ms = NOT_SENT;
     }
 }
 
@@ -371,7 +372,7 @@ static void ask_again(struct fetch *f, int64_t now_ms, int64_t older_ms)
 {
     for (size_t i = 0; i < FETCH_OUTSTANDING; i++) {
         struct piece *p = &f->piece[i];
-        if (p->e && (!p->sent_ms || now_ms - p->sent_ms >= older_ms))
+        if (p->e && (p->sent_ms == NOT_SENT || now_ms - p->sent_ms >= older_ms))
             piece_send(f, p, now_ms);
     }
     pump(f, now_ms);

@@ -34,10 +34,23 @@ static int load_group(struct work_model *w, uint32_t group, const struct blob *b
     return err;
 }
 
+static bool group_is(const struct work_model *w, uint32_t g, const struct blob *b)
+{
+    return memcmp(w->group[g].b, blob_digest(b)->b, DIGEST_BYTES) == 0;
+}
+
+bool work_model_holds(const struct work_model *w, const struct blob_set *s)
+{
+    for (uint32_t g = 0; g < MAG_GROUPS; g++) {
+        if (s->blob[g] && !group_is(w, g, s->blob[g]))
+            return false;
+    }
+    return true;
+}
+
 int work_model_load(struct work_model *w, const struct blob_set *s)
 {
     uint32_t changed = 0;
-    w->set_id = 0;
     for (uint32_t g = 0; g < MAG_GROUPS; g++) {
         if (!s->blob[g] || memcmp(w->group[g].b, blob_digest(s->blob[g])->b, DIGEST_BYTES) == 0)
             continue;
@@ -49,7 +62,5 @@ int work_model_load(struct work_model *w, const struct blob_set *s)
     }
     if (changed)
         mag_refresh(w->m, changed);
-    w->set_id = s->set.set_id;
-    digest_of(&w->needed, w->group, sizeof w->group);
     return 0;
 }

@@ -515,10 +515,10 @@ void worker_exit(struct worker *w, int status, const char *reason)
     }
 }
 
-void worker_close(struct worker *w)
+bool worker_close(struct worker *w)
 {
     if (!w)
-        return;
+        return true;
     close_handles(w);
     if (w->bell && !w->exiting) {
         wake_close(w->bell);
@@ -527,7 +527,7 @@ void worker_close(struct worker *w)
     if (w->bell) { /* see worker_exit: what a busy thread uses stays, the rest says goodbye */
         uv_run(&w->loop, UV_RUN_NOWAIT);
         link_ctx_close(w->ctx);
-        return;
+        return false;
     }
     uv_run(&w->loop, UV_RUN_DEFAULT);
     bug_on(uv_loop_close(&w->loop) != 0);
@@ -536,6 +536,7 @@ void worker_close(struct worker *w)
     free(w->run);
     free(w->msg);
     free(w);
+    return true;
 }
 
 /* ------------------------------------------------------------------------- for the role */

@@ -9,9 +9,7 @@
 /* A model and which blobs are in it. Belongs to the thread that computes with it. */
 struct work_model {
     struct mag_model *m;
-    uint64_t set_id;                 /* 0: nothing loaded */
-    struct digest group[MAG_GROUPS]; /* what is in the parameters; zeros: nothing */
-    struct digest needed;            /* digest over the groups in use: tells equal sets */
+    struct digest group[MAG_GROUPS]; /* of the blob in the parameters; zeros: none */
 };
 
 int work_model_open(struct work_model *w, const struct mag_dims *d, enum cfg_isa isa);
@@ -21,5 +19,9 @@ void work_model_close(struct work_model *w);
  * derived. On failure (ERR_CORRUPT with err_text()) the model is not to be used until a load
  * succeeds. About 10 ms for all groups at the paper's sizes. */
 int work_model_load(struct work_model *w, const struct blob_set *s);
+
+/* Whether the model holds exactly the set's needed groups (by digest: set numbers may come
+ * again after a learner's restart). */
+bool work_model_holds(const struct work_model *w, const struct blob_set *s);
 
 #endif

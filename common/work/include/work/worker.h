@@ -67,7 +67,8 @@ struct worker_cfg {
 int worker_open(struct worker **out, const struct worker_cfg *c);
 /* Serve until drained, refused or told to stop; an exit status of base/err.h. */
 int worker_run(struct worker *w);
-void worker_close(struct worker *w);
+/* False: a role's thread was still busy (see stop): its memory and what it uses stay. */
+bool worker_close(struct worker *w);
 
 bool worker_active(const struct worker *w);
 const unsigned char *worker_token(const struct worker *w);
