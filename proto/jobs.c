@@ -105,6 +105,16 @@ static int result_sizes(const void *msg, size_t bytes[TENSORS_MAX])
     return fits(bytes) ? 0 : too_large("RESULT");
 }
 
+/* Imagined availability is drawn action by action, so a row may have none; then the choice is
+ * uniform over all actions. */
+static bool any_available(const unsigned char *mask, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (mask[i])
+            return true;
+    return false;
+}
+
 static int result_check(const void *msg)
 {
     const struct wire_result *r = msg;
@@ -120,7 +130,8 @@ static int result_check(const void *msg)
         return err_set(ERR_PROTO, "RESULT: a number that is not finite");
     for (size_t i = 0; i < rows; i++) {
         unsigned a = action[i];
-        if (a >= r->A || !(avail[i * mask + a / 8] >> (a % 8) & 1))
+        bool open = a < r->A && avail[i * mask + a / 8] >> (a % 8) & 1;
+        if (a >= r->A || (!open && any_available(avail + i * mask, mask)))
             return err_set(ERR_PROTO, "RESULT: action %u of row %zu not available", a, i);
         if (avail[i * mask + mask - 1] & stray)
             return err_set(ERR_PROTO, "RESULT: avail has bits beyond A=%u", r->A);
