@@ -223,7 +223,7 @@ static int open_spec(struct learner *l)
 
 static int open_dir(struct learner *l)
 {
-    int err = rundir_open(&l->dir, l->cfg);
+    int err = run_dir_open(&l->dir, l->cfg);
     if (err)
         return err;
     if (l->cfg->resume == RESUME_NEVER && l->dir.existed)
@@ -369,7 +369,7 @@ static int describe(struct learner *l)
     };
     for (int i = 0; i < PLANES; i++)
         f.endpoint[i] = service_endpoint(l->service, (enum wire_plane)i);
-    return rundir_describe(&l->dir, &f);
+    return run_dir_describe(&l->dir, &f);
 }
 
 static int open_all(struct learner *l)
@@ -470,7 +470,7 @@ static void free_all(struct learner *l)
     weights_close(l->weights);
     if (l->loop_open && uv_loop_close(&l->loop))
         log_error("event loop closed with open handles", "count=unknown");
-    rundir_close(&l->dir);
+    run_dir_close(&l->dir);
 }
 
 static int failed(struct learner *l, int err)

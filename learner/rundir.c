@@ -128,7 +128,7 @@ static int identify(struct rundir *r)
     return 0;
 }
 
-int rundir_open(struct rundir *r, const struct config *cfg)
+int run_dir_open(struct rundir *r, const struct config *cfg)
 {
     struct stat st;
     char db[RUN_DIR + 16];
@@ -150,7 +150,7 @@ int rundir_open(struct rundir *r, const struct config *cfg)
     return identify(r);
 }
 
-void rundir_close(struct rundir *r)
+void run_dir_close(struct rundir *r)
 {
     if (r->lock_fd >= 0)
         close(r->lock_fd);
@@ -178,7 +178,7 @@ static void set_text(json_t *o, const char *key, const char *text)
     json_object_set_new(o, key, s ? s : json_string("?"));
 }
 
-int rundir_describe(const struct rundir *r, const struct rundir_facts *f)
+int run_dir_describe(const struct rundir *r, const struct rundir_facts *f)
 {
     const struct learner_cfg *lc = f->lc;
     struct utsname host;

@@ -19,8 +19,8 @@ struct rundir {
 
 /* Use cfg->run_dir, or make runs/<map>/<UTC>-<seed>-<id> and point runs/current at it; lock it;
  * read or make the run id. ERR_EXISTS with err_text() naming the process that holds it. */
-int rundir_open(struct rundir *r, const struct config *cfg);
-void rundir_close(struct rundir *r);
+int run_dir_open(struct rundir *r, const struct config *cfg);
+void run_dir_close(struct rundir *r);
 
 /* config.yaml (if there is none yet) and run.json: who runs this, with what, where it listens. */
 struct rundir_facts {
@@ -28,6 +28,6 @@ struct rundir_facts {
     const char *isa, *products, *spec_line;
     const char *endpoint[3];
 };
-int rundir_describe(const struct rundir *r, const struct rundir_facts *f);
+int run_dir_describe(const struct rundir *r, const struct rundir_facts *f);
 
 #endif

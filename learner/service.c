@@ -775,7 +775,7 @@ static void on_outcome(struct service *s, struct outcome *o)
 static void release_chunk(void *data, void *hint)
 {
     (void)data;
-    blob_release(hint);
+    weights_blob_release(hint);
 }
 
 static void send_gone(struct service *s, const struct link_peer *peer, const struct wire_get *g)
@@ -792,13 +792,13 @@ static void send_gone(struct service *s, const struct link_peer *peer, const str
 }
 
 static void send_chunk(struct service *s, const struct link_peer *peer,
-                       const struct wire_get *g, struct blob *b)
+                       const struct wire_get *g, struct weights_blob *b)
 {
     size_t size = 0;
-    const unsigned char *bytes = blob_bytes(b, &size);
+    const unsigned char *bytes = weights_blob_bytes(b, &size);
     unsigned char *body = g->offset < size ? malloc(WIRE_CHUNK_BYTES) : NULL;
     if (!body) {
-        blob_release(b);
+        weights_blob_release(b);
         return;
     }
     size_t n = size - g->offset < g->length ? size - g->offset : g->length;
@@ -812,7 +812,7 @@ static void send_chunk(struct service *s, const struct link_peer *peer,
     if (link_send(s->link[PLANE_WEIGHTS], peer, envelope, body, WIRE_CHUNK_BYTES,
                   bytes + g->offset, n, release_chunk, b)) {
         free(body);
-        blob_release(b);
+        weights_blob_release(b);
     }
 }
 
@@ -838,7 +838,7 @@ static void on_weights(struct link *ln, void *arg, struct link_msg *m)
         strike(s, ses, "GET outside its limits");
         return;
     }
-    struct blob *b = weights_blob(s->c.weights, g.group, g.version);
+    struct weights_blob *b = weights_blob(s->c.weights, g.group, g.version);
     if (b)
         send_chunk(s, &m->peer, &g, b);
     else

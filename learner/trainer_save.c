@@ -231,7 +231,7 @@ int trainer_rebuild(struct trainer *t)
     snprintf(path, sizeof path, "%s/run.db", t->c.run_dir);
     int err = store_open_read(&t->read, path);
     if (!err)
-        err = metrics_open(&t->metrics, t->c.run_dir, t->st.env_steps);
+        err = metrics_open(&t->metrics, t->c.run_dir, t->st.iteration);
     for (uint64_t no = 0; no < t->st.next_episode && !err; no++) {
         unsigned char *body = NULL;
         struct wire_episode e;

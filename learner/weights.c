@@ -18,7 +18,7 @@
 
 enum { SETS_MAX = 64, PAST = 1024 };
 
-struct blob {
+struct weights_blob {
     atomic_uint refs;
     size_t n;
     unsigned char *bytes;
@@ -26,7 +26,7 @@ struct blob {
 
 struct live_set {
     struct wire_set set;
-    struct blob *blob[WIRE_GROUPS_MAX];
+    struct weights_blob *blob[WIRE_GROUPS_MAX];
     uint32_t pins;
 };
 
@@ -42,13 +42,13 @@ struct weights {
     uint64_t published;
 };
 
-struct blob *blob_retain(struct blob *b)
+struct weights_blob *weights_blob_retain(struct weights_blob *b)
 {
     atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
     return b;
 }
 
-void blob_release(struct blob *b)
+void weights_blob_release(struct weights_blob *b)
 {
     /* acq_rel: the last one out must see all earlier uses finished. */
     if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
@@ -57,7 +57,7 @@ void blob_release(struct blob *b)
     free(b);
 }
 
-const unsigned char *blob_bytes(const struct blob *b, size_t *n)
+const unsigned char *weights_blob_bytes(const struct weights_blob *b, size_t *n)
 {
     *n = b->n;
     return b->bytes;
@@ -77,7 +77,7 @@ int weights_open(struct weights **out)
 static void drop_set(struct live_set *s)
 {
     for (uint32_t i = 0; i < s->set.count; i++)
-        blob_release(s->blob[i]);
+        weights_blob_release(s->blob[i]);
 }
 
 void weights_close(struct weights *w)
@@ -120,7 +120,7 @@ static struct live_set *find_set(struct weights *w, uint64_t set_id)
 
 /* Put one part into the set being built. True when its bytes are news. The part's bytes are
  * taken over or freed. */
-static bool place(struct live_set *s, uint64_t set_id, struct blob *b, uint32_t group)
+static bool place(struct live_set *s, uint64_t set_id, struct weights_blob *b, uint32_t group)
 {
     struct digest d;
     digest_of(&d, b->bytes, b->n);
@@ -128,14 +128,14 @@ static bool place(struct live_set *s, uint64_t set_id, struct blob *b, uint32_t 
     while (i < s->set.count && s->set.group[i].group != group)
         i++;
     if (i < s->set.count && memcmp(d.b, s->set.group[i].digest.b, DIGEST_BYTES) == 0) {
-        blob_release(b);
+        weights_blob_release(b);
         return false;
     }
     if (i == s->set.count) {
         bug_on(i == WIRE_GROUPS_MAX);
         s->set.count++;
     } else {
-        blob_release(s->blob[i]);
+        weights_blob_release(s->blob[i]);
     }
     s->set.group[i] =
         (struct wire_group){.group = group, .version = set_id, .size = b->n, .digest = d};
@@ -146,7 +146,7 @@ static bool place(struct live_set *s, uint64_t set_id, struct blob *b, uint32_t 
 int weights_publish(struct weights *w, const struct weights_part *part, size_t n,
                     struct wire_set *out)
 {
-    struct blob *blob[WIRE_GROUPS_MAX] = {0};
+    struct weights_blob *blob[WIRE_GROUPS_MAX] = {0};
     bug_on(n > WIRE_GROUPS_MAX);
     int err = 0;
     for (size_t i = 0; i < n; i++) {
@@ -166,7 +166,7 @@ int weights_publish(struct weights *w, const struct weights_part *part, size_t n
         err = err_set(ERR_NOMEM, "%d sets of weights are held by open work", SETS_MAX);
     if (err) {
         for (size_t i = 0; i < n; i++)
-            blob_release(blob[i]);
+            weights_blob_release(blob[i]);
         pthread_mutex_unlock(&w->mu);
         return err;
     }
@@ -174,7 +174,7 @@ int weights_publish(struct weights *w, const struct weights_part *part, size_t n
     if (w->count) {
         next.set = w->sets[w->count - 1].set;
         for (uint32_t i = 0; i < next.set.count; i++)
-            next.blob[i] = blob_retain(w->sets[w->count - 1].blob[i]);
+            next.blob[i] = weights_blob_retain(w->sets[w->count - 1].blob[i]);
     }
     bool news = false;
     for (size_t i = 0; i < n; i++)
@@ -249,15 +249,15 @@ void weights_unpin(struct weights *w, uint64_t set_id)
     pthread_mutex_unlock(&w->mu);
 }
 
-struct blob *weights_blob(struct weights *w, uint32_t group, uint64_t version)
+struct weights_blob *weights_blob(struct weights *w, uint32_t group, uint64_t version)
 {
-    struct blob *found = NULL;
+    struct weights_blob *found = NULL;
     pthread_mutex_lock(&w->mu);
     for (size_t i = w->count; i-- > 0 && !found;) {
         const struct live_set *s = &w->sets[i];
         for (uint32_t g = 0; g < s->set.count; g++)
             if (s->set.group[g].group == group && s->set.group[g].version == version)
-                found = blob_retain(s->blob[g]);
+                found = weights_blob_retain(s->blob[g]);
     }
     pthread_mutex_unlock(&w->mu);
     return found;

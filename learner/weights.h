@@ -40,11 +40,12 @@ int weights_digest(struct weights *w, uint64_t set_id, struct digest *out);
 int weights_pin(struct weights *w, uint64_t set_id); /* ERR_NOTFOUND */
 void weights_unpin(struct weights *w, uint64_t set_id);
 
-/* Borrow the blob of (group, version): release with weights_release, on any thread. */
-struct blob;
-struct blob *weights_blob(struct weights *w, uint32_t group, uint64_t version); /* or NULL */
-const unsigned char *blob_bytes(const struct blob *b, size_t *n);
-struct blob *blob_retain(struct blob *b);
-void blob_release(struct blob *b);
+/* Borrow the blob of (group, version): release with weights_blob_release, on any thread. */
+struct weights_blob;
+struct weights_blob *weights_blob(struct weights *w, uint32_t group,
+                                  uint64_t version); /* or NULL */
+const unsigned char *weights_blob_bytes(const struct weights_blob *b, size_t *n);
+struct weights_blob *weights_blob_retain(struct weights_blob *b);
+void weights_blob_release(struct weights_blob *b);
 
 #endif

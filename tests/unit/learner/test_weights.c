@@ -83,11 +83,11 @@ START_TEST(a_blob_being_sent_outlives_its_set)
 {
     size_t n = 0;
     publish(1, 1);
-    struct blob *b = weights_blob(w, 4, 1);
+    struct weights_blob *b = weights_blob(w, 4, 1);
     publish(1, 2);
-    ck_assert_int_eq(blob_bytes(b, &n)[99], 1);
+    ck_assert_int_eq(weights_blob_bytes(b, &n)[99], 1);
     ck_assert_uint_eq(n, 100);
-    blob_release(b);
+    weights_blob_release(b);
 }
 END_TEST
 
