@@ -80,6 +80,7 @@ static void imagine(struct parity *p, struct imagined *im)
     must(mag_imagine_windows(work, &p->w, global, p->B, &p->draws, 0, &im->rows, &stats,
                              &im->trace),
          "imagining");
+    mag_imagine_close(work);
 }
 
 static struct mag_train *open_train(struct parity *p, const struct imagined *im)
@@ -160,6 +161,7 @@ static int run_imagine(struct parity *p)
     struct mag_train *t = open_train(p, &im);
     must(mag_ppo_advantage(t, &im.rows, im.adv), "advantage");
     parity_put_f32(p, "rows.adv", im.adv, PARITY_SHAPE(im.steps * im.S, p->d.N));
+    mag_train_close(t);
     return 0;
 }
 
@@ -218,6 +220,7 @@ static int run_ppo(struct parity *p)
         out[k] = (float)lines[k / 4][k % 4];
     parity_put_f32(p, "minibatch", out, PARITY_SHAPE(steps, 4));
     parity_put_scalar(p, "eta", mag_train_state(t)->entropy_weight);
+    mag_train_close(t);
     return 0;
 }
 
@@ -246,6 +249,7 @@ static int run_act(struct parity *p)
         }
         mag_act_step(act, &p->draws, rows, B);
     }
+    mag_act_close(act);
     parity_put_index(p, "act.index", index, PARITY_SHAPE(ACT_STEPS, B, N, C));
     parity_put_f32(p, "act.h", h, PARITY_SHAPE(ACT_STEPS, B, N, D));
     parity_put_f32(p, "act.logits", logits, PARITY_SHAPE(ACT_STEPS, B, N, A));
