@@ -47,7 +47,7 @@ typedef __m512d vd;
 
 static inline __mmask16 vec_first(size_t n)
 {
-    return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
+    return _cvtu32_mask16(0xffffu >> (16 - (n < 16 ? n : 16)));
 }
 static inline vf v_load_n(const float *p, size_t n)
 {
@@ -90,7 +90,7 @@ static inline float v_largest(vf x)
 }
 static inline vd vd_load(const float *p, size_t n)
 {
-    const __mmask8 m = n >= 8 ? (__mmask8)0xff : (__mmask8)((1u << n) - 1);
+    const __mmask8 m = _cvtu32_mask8(0xffu >> (8 - (n < 8 ? n : 8)));
     return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(m, p));
 }
 static inline double vd_sum(vd x)
