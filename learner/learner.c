@@ -399,8 +399,8 @@ static int open_all(struct learner *l)
         log_info(resumed          ? "run resumed"
                  : l->dir.existed ? "run started over"
                                   : "new run",
-                 "run_dir=%s environment=%s kernels=%s products=%s", l->dir.path, l->spec.line,
-                 trainer_isa(l->trainer), trainer_products(l->trainer));
+                 "run_dir=%s environment=\"%s\" kernels=%s products=%s", l->dir.path,
+                 l->spec.line, trainer_isa(l->trainer), trainer_products(l->trainer));
     return err;
 }
 
