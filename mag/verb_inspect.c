@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* verb_inspect.c - `mag inspect`: what a run or a checkpoint holds.
+ *
+ * --hash prints the identity of the newest whole checkpoint (contracts: parameters, moments,
+ * entropy weight and counters; no times, no paths). --json prints where every row of PPO came
+ * from and whether the method works, read from run.db while a learner may be writing it: one
+ * read transaction, so that all numbers are of one moment. Nothing is ever written. */
+#include "args.h"
+#include "rundir.h"
+#include "verbs.h"
+
+#include "base/err.h"
+#include "learner/ckpt.h"
+#include "learner/store.h"
+
+#include <jansson.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct look {
+    char run_dir[RUN_PATH], checkpoint[RUN_PATH];
+    struct ckpt_state state;
+    sqlite3 *db; /* NULL until opened */
+};
+
+static int status_of(int err)
+{
+    return err == ERR_NOMEM ? EXIT_INTERNAL : EXIT_DATA;
+}
+
+/* ------------------------------------------------------------------------------ run.db */
+
+static int db_error(const struct look *l)
+{
+    bool damaged =
+        sqlite3_errcode(l->db) == SQLITE_CORRUPT || sqlite3_errcode(l->db) == SQLITE_NOTADB;
+    return err_set(damaged ? ERR_CORRUPT : ERR_IO, "%s/run.db: %s%s", l->run_dir,
+                   sqlite3_errmsg(l->db), damaged ? " (the file is damaged)" : "");
+}
+
+static int open_db(struct look *l)
+{
+    char path[RUN_PATH + 16];
+    struct store *s = NULL;
+    snprintf(path, sizeof path, "%s/run.db", l->run_dir);
+    if (access(path, F_OK))
+        return err_set(ERR_NOTFOUND, "%s holds no run.db: no learner has run there yet",
+                       l->run_dir);
+    int err = store_open_read(&s, path); /* is it a store of this version? */
+    if (err == ERR_CORRUPT)
+        err = err_set(ERR_CORRUPT, "%s is damaged or not a run store", path);
+    store_close(s);
+    if (err)
+        return err;
+    if (sqlite3_open_v2(path, &l->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
+        return db_error(l);
+    sqlite3_busy_timeout(l->db, 5000);
+    return sqlite3_exec(l->db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK ? 0 : db_error(l);
+}
+
+/* One JSON object per row; a column's name is its key. */
+static json_t *row_json(sqlite3_stmt *q)
+{
+    json_t *o = json_object();
+    for (int i = 0; i < sqlite3_column_count(q); i++) {
+        json_t *v = json_null();
+        if (sqlite3_column_type(q, i) == SQLITE_INTEGER)
+            v = json_integer(sqlite3_column_int64(q, i));
+        else if (sqlite3_column_type(q, i) == SQLITE_FLOAT)
+            v = json_real(sqlite3_column_double(q, i));
+        else if (sqlite3_column_type(q, i) == SQLITE_TEXT)
+            v = json_string((const char *)sqlite3_column_text(q, i));
+        json_object_set_new(o, sqlite3_column_name(q, i), v);
+    }
+    return o;
+}
+
+/* The rows of a query as an array under `key`, or, if `one`, its first row as an object. */
+static int put(const struct look *l, json_t *out, const char *key, const char *sql, bool one)
+{
+    sqlite3_stmt *q = NULL;
+    if (sqlite3_prepare_v2(l->db, sql, -1, &q, NULL) != SQLITE_OK)
+        return db_error(l);
+    json_t *rows = json_array();
+    int rc;
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW)
+        json_array_append_new(rows, row_json(q));
+    sqlite3_finalize(q);
+    if (rc != SQLITE_DONE) {
+        json_decref(rows);
+        return db_error(l);
+    }
+    json_object_set(out, key, one ? json_array_get(rows, 0) : rows);
+    json_decref(rows);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------- report */
+
+#define METRIC(name) "max(CASE WHEN name = '" name "' THEN value END)"
+#define COUNT(name) "CAST(coalesce(" METRIC(name) ", 0) AS INTEGER)"
+#define SUM(name) "(SELECT CAST(total(value) AS INTEGER) FROM metrics WHERE name = '" name "')"
+
+static const char workers_sql[] = "SELECT id, role, accepted FROM workers ORDER BY role, id";
+/* rows: what PPO trained on, as the trainer counted it; rows_from_results: what planners'
+ * results delivered, one row of the table jobs per job. Equal, or PPO had another source. */
+static const char ppo_sql[] = "SELECT " SUM(
+    "ppo/rows") " AS rows,"
+                " (SELECT coalesce(sum(rows), 0) FROM jobs) AS rows_from_results,"
+                " (SELECT count(*) FROM jobs) AS jobs, " SUM(
+                    "service/duplicates") " AS duplicates,"
+                                          " " SUM("service/divergence") " AS divergence";
+static const char rm_sql[] = "SELECT iteration, " METRIC(
+    "rm/correlation") " AS correlation,"
+                      " " METRIC("rm/correlation_lo") " AS lo, " METRIC(
+                          "rm/correlation_hi") " AS hi"
+                                               " FROM metrics WHERE name LIKE "
+                                               "'rm/correlation%' GROUP BY iteration ORDER BY "
+                                               "iteration";
+static const char scores_sql[] = "SELECT iteration, " METRIC(
+    "plan/score_chosen") " AS chosen,"
+                         " " METRIC("plan/score_mean") " AS mean FROM metrics WHERE name LIKE "
+                                                       "'plan/score_%'"
+                                                       " GROUP BY iteration ORDER BY iteration";
+static const char updates_sql[] =
+    "SELECT iteration, " COUNT("wm/steps") " AS model_steps, " COUNT(
+        "rm/steps") " AS rm_steps,"
+                    " " COUNT("ppo/batches") " AS batches, " COUNT(
+                        "ppo/actor_steps") " AS actor_steps,"
+                                           " " COUNT(
+                                               "ppo/critic_steps") " AS critic_steps FROM "
+                                                                   "metrics WHERE iteration > 0"
+                                                                   " GROUP BY iteration HAVING "
+                                                                   "max(name = 'wm/steps') "
+                                                                   "ORDER BY iteration";
+/* Seconds of each phase; iteration 0 is the warm-up. */
+static const char times_sql[] =
+    "SELECT iteration, " METRIC("time/collect") " AS collect, " METRIC(
+        "time/model") " AS model,"
+                      " " METRIC("time/rm") " AS rm, " METRIC("time/plan") " AS plan, " METRIC(
+                          "time/ppo") " AS ppo, " METRIC("time/iteration") " AS whole FROM "
+                                                                           "metrics WHERE name "
+                                                                           "LIKE 'time/%'"
+                                                                           " GROUP BY "
+                                                                           "iteration ORDER BY "
+                                                                           "iteration";
+static const char evals_sql[] =
+    "SELECT round, set_id, greedy, wins, episodes, \"return\" FROM evals ORDER BY round";
+static const char episodes_sql[] =
+    "SELECT count(*) AS stored, coalesce(sum(kind = 'train' AND orphan = 0), 0) AS train,"
+    " coalesce(sum(kind = 'eval'), 0) AS eval, coalesce(sum(orphan), 0) AS orphans,"
+    " coalesce(sum(kind = 'train' AND orphan = 0 AND won), 0) AS won FROM episodes";
+
+static int report(const struct look *l, json_t **out)
+{
+    const struct {
+        const char *key, *sql;
+        bool one;
+    } part[] = {
+        {"workers", workers_sql, false}, {"ppo", ppo_sql, true},
+        {"rm", rm_sql, false},           {"scores", scores_sql, false},
+        {"updates", updates_sql, false}, {"times", times_sql, false},
+        {"evals", evals_sql, false},     {"stored", episodes_sql, true},
+    };
+    const struct ckpt_state *s = &l->state;
+    uint64_t iterations = s->iteration ? s->iteration - 1 : 0; /* complete ones that trained */
+    json_t *o =
+        json_pack("{s:I,s:I,s:I,s:I,s:s}", "episodes", (json_int_t)s->next_episode,
+                  "iterations", (json_int_t)iterations, "env_steps", (json_int_t)s->env_steps,
+                  "set_id", (json_int_t)s->set_id, "checkpoint", l->checkpoint);
+    int err = o ? 0 : ERR_NOMEM;
+    for (size_t i = 0; i < sizeof part / sizeof *part && !err; i++)
+        err = put(l, o, part[i].key, part[i].sql, part[i].one);
+    if (err)
+        json_decref(o);
+    else
+        *out = o;
+    return err;
+}
+
+static long long whole(const json_t *o, const char *key)
+{
+    return (long long)json_number_value(json_object_get(o, key));
+}
+
+static double real(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
+static const json_t *last_of(const json_t *o, const char *key)
+{
+    const json_t *list = json_object_get(o, key);
+    size_t n = json_array_size(list);
+    return n ? json_array_get(list, n - 1) : NULL;
+}
+
+static void print_method(const json_t *o)
+{
+    const json_t *rm = last_of(o, "rm"), *score = last_of(o, "scores");
+    if (rm && json_is_number(json_object_get(rm, "correlation")))
+        printf(
+            "  R_m          correlation with its label %.2f (%.2f to %.2f), iteration %lld\n",
+            real(rm, "correlation"), real(rm, "lo"), real(rm, "hi"), whole(rm, "iteration"));
+    if (score)
+        printf("  planning     chosen score %.4f, candidates' mean %.4f, iteration %lld\n",
+               real(score, "chosen"), real(score, "mean"), whole(score, "iteration"));
+}
+
+static void print_report(const struct look *l, const json_t *o)
+{
+    static const char *const phase[] = {"collecting", "model", "R_m", "policy"};
+    const json_t *ppo = json_object_get(o, "ppo"), *stored = json_object_get(o, "stored"), *w;
+    size_t i;
+    printf("run %s\n", l->run_dir);
+    printf("  checkpoint   %s\n", l->checkpoint);
+    printf(
+        "  stands at    iteration %llu, %s, step %llu; %llu environment steps, %llu updates\n",
+        (unsigned long long)l->state.iteration, phase[l->state.phase],
+        (unsigned long long)l->state.step, (unsigned long long)l->state.env_steps,
+        (unsigned long long)l->state.updates);
+    printf(
+        "  episodes     %lld stored: %lld for training (%lld won), %lld for evaluation, %lld "
+        "orphans\n",
+        whole(stored, "stored"), whole(stored, "train"), whole(stored, "won"),
+        whole(stored, "eval"), whole(stored, "orphans"));
+    printf("  PPO rows     %lld, of which %lld came from %lld results of planners\n",
+           whole(ppo, "rows"), whole(ppo, "rows_from_results"), whole(ppo, "jobs"));
+    printf("  determinism  %lld items computed twice, %lld differed\n",
+           whole(ppo, "duplicates"), whole(ppo, "divergence"));
+    print_method(o);
+    json_array_foreach(json_object_get(o, "evals"), i, w)
+    {
+        printf("  evaluation   round %lld, %s: won %lld of %lld, return %.2f\n",
+               whole(w, "round"), whole(w, "greedy") ? "greedy" : "sampled", whole(w, "wins"),
+               whole(w, "episodes"), real(w, "return"));
+    }
+    json_array_foreach(json_object_get(o, "workers"), i, w)
+    {
+        printf("  %-12s %s, %lld accepted\n", json_string_value(json_object_get(w, "role")),
+               json_string_value(json_object_get(w, "id")), whole(w, "accepted"));
+    }
+}
+
+/* ------------------------------------------------------------------------------ the verb */
+
+static int find_run(struct look *l, const char *path)
+{
+    int err = rundir_of(path, l->run_dir);
+    if (!err)
+        err = ckpt_find(path, l->checkpoint, sizeof l->checkpoint);
+    return err ? err : ckpt_read_state(l->checkpoint, &l->state, NULL);
+}
+
+static int print_hash(const char *path)
+{
+    struct digest d;
+    char hex[DIGEST_HEX], checkpoint[RUN_PATH];
+    if (access(path, F_OK))
+        return err_set(ERR_NOTFOUND, "%s does not exist", path);
+    int err = ckpt_find(path, checkpoint, sizeof checkpoint);
+    if (!err)
+        err = ckpt_hash(checkpoint, &d);
+    if (err)
+        return err;
+    digest_hex(hex, &d);
+    puts(hex);
+    return 0;
+}
+
+static int print_run(const char *path, bool json)
+{
+    struct look *l = calloc(1, sizeof *l);
+    json_t *o = NULL;
+    if (!l)
+        return ERR_NOMEM;
+    int err = find_run(l, path);
+    if (!err)
+        err = open_db(l);
+    if (!err)
+        err = report(l, &o);
+    if (!err && json) {
+        json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+    } else if (!err) {
+        print_report(l, o);
+    }
+    json_decref(o);
+    sqlite3_close(l->db);
+    free(l);
+    return err;
+}
+
+int verb_inspect(int argc, char **argv)
+{
+    bool hash = false, json = false;
+    const struct flag flags[] = {
+        {"hash", NULL, NULL, NULL, &hash,
+         "print the identity of the newest whole checkpoint: equal runs, equal hashes"},
+        {"json", NULL, NULL, NULL, &json, "print JSON"},
+        {0},
+    };
+    struct args a = {.verb = argv[0],
+                     .usage = "RUN|CHECKPOINT [--hash | --json]",
+                     .about = "Shows what a run or a checkpoint holds; changes nothing.",
+                     .flags = flags,
+                     .words_min = 1,
+                     .words_max = 1};
+    int status = args_parse(&a, argc, argv);
+    if (status)
+        return status == ARGS_HELP ? EXIT_OK : status;
+    if (hash && json)
+        return fail(EXIT_USAGE, argv[0], "--hash and --json exclude each other");
+    int err = hash ? print_hash(a.word[0]) : print_run(a.word[0], json);
+    if (err)
+        return fail(status_of(err), argv[0], "%s", err_text());
+    return fflush(stdout) ? fail(EXIT_IO, argv[0], "cannot write the answer") : EXIT_OK;
+}
