@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -253,7 +254,9 @@ static int ppo(struct trainer *t)
 {
     struct mag_ppo_stats stats = {0};
     trainer_copy_take(t, !t->copy.whole);
+    fault_point("ppo.before");
     int err = mag_ppo_batch(t->train, &t->rows, &t->draws, t->st.step, &stats, NULL);
+    fault_point("ppo.after");
     trainer_copy_drop(t);
     if (err)
         return err;
