@@ -198,6 +198,29 @@ START_TEST(evaluation_draws_from_its_own_domains)
 }
 END_TEST
 
+/* The likeliest latent of a first observation [N][O], from the networks themselves. */
+static void first_mode(uint8_t *index, const float *obs)
+{
+    const struct nets *n = mag_nets(s->m);
+    struct arena a;
+    uint8_t none = 1, action[N] = {NETS_NO_ACTION, NETS_NO_ACTION, NETS_NO_ACTION};
+    float e[N * D], h[N * D], logits[N * 32]; /* 4 categoricals of 8 classes */
+    ck_assert_int_eq(arena_init(&a, nets_work_bytes(&n->d) + 256), 0);
+    struct nets_work *w = nets_work_carve(&n->d, &a);
+    memset(h, 0, sizeof(h));
+    memset(index, 0, N * C);
+    nets_encoder(n, w, e, obs, N);
+    nets_transition(n, w, h, index, action, h, &none, 1);
+    nets_posterior(n, w, logits, h, e, N);
+    for (size_t k = 0; k < N * C; k++) {
+        index[k] = 0;
+        for (uint8_t c = 1; c < 8; c++)
+            if (logits[k * 8 + c] > logits[k * 8 + index[k]])
+                index[k] = c;
+    }
+    arena_fini(&a);
+}
+
 START_TEST(the_latents_mode_needs_no_draw_and_is_the_likeliest_class)
 {
     struct spy spy = {.real = &s->draws};
@@ -214,6 +237,9 @@ START_TEST(the_latents_mode_needs_no_draw_and_is_the_likeliest_class)
     assert_same(&one, &two);
     for (size_t d = 0; d < DRAW_DOMAINS; d++)
         ck_assert_uint_eq(spy.seen[d], 0);
+    uint8_t expected[N * C];
+    first_mode(expected, s->obs);
+    ck_assert_mem_eq(one.index, expected, sizeof(expected));
 }
 END_TEST
 

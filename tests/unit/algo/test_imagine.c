@@ -121,8 +121,11 @@ START_TEST(batch_wide_choice_takes_one_index_by_the_mean_score)
         for (size_t j = 0; j < b.L; j++)
             for (size_t k = 0; k < b.S; k++)
                 mean[j] += (double)b.trace.scores[(i * b.L + j) * b.S + k];
+        int64_t least = 0;
+        for (size_t j = 1; j < b.L; j++)
+            least = mean[j] < mean[least] ? (int64_t)j : least;
         for (size_t k = 0; k < b.S; k++)
-            ck_assert_int_eq(b.trace.choice[i * b.S + k], (int64_t)plan_best(mean, b.L));
+            ck_assert_int_eq(b.trace.choice[i * b.S + k], least);
     }
     batch_close(&b);
 }
@@ -225,6 +228,32 @@ START_TEST(stored_h_equals_a_recomputed_transition)
                         b.rows.h + at * D, NULL, b.S);
         const float *stored = i + 2 < b.R ? b.rows.h + (at + state) * D : b.trace.last_h;
         ck_assert_mem_eq(h, stored, state * D * sizeof(float));
+    }
+    arena_fini(&a);
+    batch_close(&b);
+}
+END_TEST
+
+START_TEST(rewards_are_the_agents_mean_at_the_state_and_the_next_h)
+{
+    struct batch b = {0};
+    batch_imagine(&b, s, 1);
+    const struct nets *n = mag_nets(s->m);
+    struct arena a;
+    size_t N = s->d.N, state = b.S * N, ld = nets_pad(1);
+    ck_assert_int_eq(arena_init(&a, nets_work_bytes(&n->d) + state * ld * sizeof(float) + 256),
+                     0);
+    struct nets_work *w = nets_work_carve(&n->d, &a);
+    float *reward = ARENA_NEW(&a, float, state *ld);
+    for (size_t i = 0; i + 1 < b.R; i++) {
+        const float *h = i + 2 < b.R ? b.rows.h + (i + 1) * state * s->d.D : b.trace.last_h;
+        nets_one_head(n, w, reward, HEAD_REWARD, b.rows.index + i * state * s->d.C, h, state);
+        for (size_t k = 0; k < b.S; k++) {
+            double mean = 0;
+            for (size_t j = 0; j < N; j++)
+                mean += (double)reward[(k * N + j) * ld] / (double)N;
+            ck_assert_double_eq_tol((double)b.trace.reward[i * b.S + k], mean, 1e-6);
+        }
     }
     arena_fini(&a);
     batch_close(&b);
@@ -522,6 +551,7 @@ int main(void)
     tcase_add_loop_test(tc, epsilon_one_always_takes_the_plain_draw, 0, 2);
     tcase_add_test(tc, the_greedy_inner_policy_asks_for_no_action_draws);
     tcase_add_test(tc, stored_h_equals_a_recomputed_transition);
+    tcase_add_test(tc, rewards_are_the_agents_mean_at_the_state_and_the_next_h);
     tcase_add_test(tc, returns_follow_from_rewards_continuations_and_values);
     tcase_add_test(tc, lambda_returns_are_the_direct_sum_and_c_0_gives_the_reward);
     tcase_add_test(tc, actions_are_available_and_logp_is_their_masked_log_softmax);

@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-enum { MINIBATCH = 32 };
+enum { MINIBATCH = 48 }; /* two tasks of the pass: 42 joint rows of 3 agents and the rest */
 
 static struct small *s;
 static struct batch b;
@@ -271,6 +271,19 @@ START_TEST(the_actors_loss_is_that_of_the_definition)
 }
 END_TEST
 
+START_TEST(the_critics_loss_is_half_the_mean_squared_error)
+{
+    struct point p = open_point();
+    double got = loss_of(&p, p.grad, 1), expected = 0;
+    for (size_t k = 0; k < n_rows * s->d.N; k++) {
+        double error = (double)b.rows.ret[k] - (double)b.rows.value[k];
+        expected += 0.5 * error * error / (double)(n_rows * s->d.N);
+    }
+    ck_assert_msg(fabs(got - expected) < 1e-6, "%.9f, definition %.9f", got, expected);
+    close_point(&p);
+}
+END_TEST
+
 START_TEST(rows_with_nothing_available_move_no_parameter)
 {
     struct point p = open_point();
@@ -342,6 +355,27 @@ START_TEST(returns_that_are_not_finite_change_nothing_and_are_counted)
 }
 END_TEST
 
+START_TEST(an_actor_loss_that_is_not_finite_keeps_the_actor)
+{
+    struct mag_ppo_stats st;
+    struct params *all = &s->m->params;
+    float *keep = malloc(all->count * sizeof(float));
+    double eta = t->st.entropy_weight;
+    for (size_t k = 0; k < n_rows * s->d.N; k++)
+        b.rows.logp[k] = (float)NAN;
+    memcpy(keep, all->value, all->count * sizeof(float));
+    ck_assert_int_eq(mag_ppo_batch(t, &b.rows, &s->draws, 2, &st, NULL), 0);
+    size_t first, count, steps = 2 * ((n_rows + MINIBATCH - 1) / MINIBATCH);
+    mag_opt_range(all, OPT_ACTOR, &first, &count);
+    ck_assert_mem_eq(keep + first, all->value + first, count * sizeof(float));
+    ck_assert_uint_eq(st.actor_steps, 0);
+    ck_assert_uint_eq(st.critic_steps, steps);
+    ck_assert_uint_eq(st.skipped, steps);
+    ck_assert_double_eq(t->st.entropy_weight, eta);
+    free(keep);
+}
+END_TEST
+
 START_TEST(the_critic_learns_the_returns_of_a_batch)
 {
     struct mag_ppo_stats first, last = {0};
@@ -373,10 +407,12 @@ int main(void)
     tcase_add_loop_test(tc, the_actors_gradient_is_the_slope_of_its_loss, 0, 3);
     tcase_add_loop_test(tc, the_critics_gradient_is_the_slope_of_its_loss, 0, 3);
     tcase_add_test(tc, the_actors_loss_is_that_of_the_definition);
+    tcase_add_test(tc, the_critics_loss_is_half_the_mean_squared_error);
     tcase_add_test(tc, rows_with_nothing_available_move_no_parameter);
     tcase_add_loop_test(tc, threads_do_not_change_a_bit_of_the_gradient, 1, 4);
     tcase_add_test(tc, the_entropy_weight_is_annealed_after_every_actor_step);
     tcase_add_test(tc, returns_that_are_not_finite_change_nothing_and_are_counted);
+    tcase_add_test(tc, an_actor_loss_that_is_not_finite_keeps_the_actor);
     tcase_add_test(tc, the_critic_learns_the_returns_of_a_batch);
     tcase_add_test(tc, more_rows_than_training_was_opened_for_are_refused);
     tcase_set_timeout(tc, 60);
