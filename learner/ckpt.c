@@ -33,7 +33,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096, FILES = 3, NAMES_MAX = 4096, JSON_MAX = 1 << 20 };
+enum { DONE = 6, PATH_BYTES = 4096, FILES = 3, NAMES_MAX = 4096, JSON_MAX = 1 << 20 };
 
 static const char *const file_name[FILES] = {"model.safetensors", "optim.safetensors",
                                              "state.json"};
@@ -151,7 +151,7 @@ static json_t *state_to_json(const struct ckpt_view *c)
     const struct ckpt_state *s = c->state;
     char config[DIGEST_HEX];
     digest_hex(config, c->config);
-    json_t *opts = json_array(), *versions = json_array();
+    json_t *opts = json_array(), *versions = json_array(), *done = json_array();
     for (int i = 0; i < MAG_OPTS; i++)
         json_array_append_new(opts,
                               json_pack("{s:I,s:o,s:o}", "steps", (json_int_t)s->opt[i].steps,
@@ -159,15 +159,19 @@ static json_t *state_to_json(const struct ckpt_view *c)
                                         hex_double(s->opt[i].beta2_t)));
     for (int g = 0; g < MAG_GROUPS; g++)
         json_array_append_new(versions, json_integer((json_int_t)s->version[g]));
-    return json_pack("{s:i,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:I,s:o,s:o,s:s,s:s}",
-                     "format", 1, "iteration", (json_int_t)s->iteration, "phase", (int)s->phase,
-                     "step", (json_int_t)s->step, "next_episode", (json_int_t)s->next_episode,
-                     "phase_first_episode", (json_int_t)s->phase_first_episode, "env_steps",
-                     (json_int_t)s->env_steps, "updates", (json_int_t)s->updates, "set_id",
-                     (json_int_t)s->set_id, "eval_round", (json_int_t)s->eval_round,
-                     "elapsed_s", hex_double(s->elapsed_s), "entropy_weight",
-                     hex_double(s->entropy_weight), "skipped", (json_int_t)s->skipped,
-                     "optimisers", opts, "versions", versions, "config", config, "isa", c->isa);
+    const uint64_t counts[DONE] = {s->done.model_steps, s->done.rm_steps,     s->done.batches,
+                                   s->done.actor_steps, s->done.critic_steps, s->done.rows};
+    for (int i = 0; i < DONE; i++)
+        json_array_append_new(done, json_integer((json_int_t)counts[i]));
+    return json_pack(
+        "{s:i,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:s,s:s}", "format",
+        1, "iteration", (json_int_t)s->iteration, "phase", (int)s->phase, "step",
+        (json_int_t)s->step, "next_episode", (json_int_t)s->next_episode, "phase_first_episode",
+        (json_int_t)s->phase_first_episode, "env_steps", (json_int_t)s->env_steps, "updates",
+        (json_int_t)s->updates, "set_id", (json_int_t)s->set_id, "eval_round",
+        (json_int_t)s->eval_round, "elapsed_s", hex_double(s->elapsed_s), "entropy_weight",
+        hex_double(s->entropy_weight), "skipped", (json_int_t)s->skipped, "optimisers", opts,
+        "versions", versions, "done", done, "config", config, "isa", c->isa);
 }
 
 static bool is_count(const json_t *v, uint64_t *out)
@@ -210,8 +214,16 @@ static bool get_digest(const json_t *o, const char *key, struct digest *out)
 static bool arrays_from_json(const json_t *o, struct ckpt_state *s)
 {
     const json_t *opts = json_object_get(o, "optimisers"), *v = json_object_get(o, "versions");
-    if (json_array_size(opts) != MAG_OPTS || json_array_size(v) != MAG_GROUPS)
+    const json_t *done = json_object_get(o, "done");
+    uint64_t *const counts[DONE] = {&s->done.model_steps,  &s->done.rm_steps,
+                                    &s->done.batches,      &s->done.actor_steps,
+                                    &s->done.critic_steps, &s->done.rows};
+    if (json_array_size(opts) != MAG_OPTS || json_array_size(v) != MAG_GROUPS ||
+        json_array_size(done) != DONE)
         return false;
+    for (size_t i = 0; i < DONE; i++)
+        if (!is_count(json_array_get(done, i), counts[i]))
+            return false;
     for (size_t i = 0; i < MAG_OPTS; i++) {
         const json_t *opt = json_array_get(opts, i);
         if (!get_u64(opt, "steps", &s->opt[i].steps) ||

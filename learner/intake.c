@@ -196,6 +196,8 @@ static void diverged(struct intake *in, const char *what, uint64_t number,
         what, (unsigned long long)number, a, b);
     log_error("divergence", "what=%s number=%llu first=%s second=%s", what,
               (unsigned long long)number, a, b);
+    if (store_meta_set(in->store, "divergence", text) == 0) /* `mag inspect` tells of it */
+        store_commit(in->store);
     port_fail(in->port, ERR_DIVERGED, text);
 }
 

@@ -114,6 +114,7 @@ static int model_step(struct trainer *t)
         return 0;
     }
     add_model_stats(&t->tally, &stats);
+    t->st.done.model_steps++;
     t->view.model_loss = mean_of(&t->tally.total);
     t->view.action_info = mean_of(&t->tally.action_info);
     return 0;
@@ -133,6 +134,7 @@ static int rm_step(struct trainer *t)
         trainer_keep_windows(t, "rm", &t->batch.w);
         return 0;
     }
+    t->st.done.rm_steps++;
     mean_add(&t->tally.rm_loss, stats.loss);
     mean_add(&t->tally.rm_norm, stats.grad_norm);
     t->view.rm_loss = mean_of(&t->tally.rm_loss);
@@ -270,7 +272,10 @@ static int ppo(struct trainer *t)
     add_ppo_stats(&t->tally, &stats);
     t->st.updates += stats.actor_steps;
     t->tally.updates += stats.actor_steps;
-    t->tally.rows += t->rows.S * t->rows.steps;
+    t->st.done.batches++;
+    t->st.done.actor_steps += stats.actor_steps;
+    t->st.done.critic_steps += stats.critic_steps;
+    t->st.done.rows += t->rows.S * t->rows.steps;
     t->view.entropy = mean_of(&t->tally.entropy);
     t->view.kl = mean_of(&t->tally.ppo_kl);
     return 0;
@@ -362,6 +367,7 @@ static int end_iteration(struct trainer *t, uint64_t iteration)
     t->st.iteration = next;
     trainer_show(t, t->view.state, t->view.phase_done, t->view.phase_total);
     log_iteration(t, iteration);
+    t->st.done = (struct ckpt_done){0};
     uint32_t every = t->cfg->ckpt.every ? t->cfg->ckpt.every : 1;
     if (!err && iteration % every == 0)
         err = trainer_save(t);

@@ -162,7 +162,7 @@ void trainer_figures_model(struct trainer *t)
     trainer_metric(t, "wm/availability", mean_of(&a->avail));
     trainer_metric(t, "wm/action_info", mean_of(&a->action_info));
     trainer_metric(t, "wm/grad_norm", mean_of(&a->model_norm));
-    trainer_metric(t, "wm/steps", (double)a->total.n);
+    trainer_metric(t, "wm/steps", (double)t->st.done.model_steps);
 }
 
 void trainer_figures_rm(struct trainer *t)
@@ -172,7 +172,7 @@ void trainer_figures_rm(struct trainer *t)
         return;
     trainer_metric(t, "rm/loss", mean_of(&a->rm_loss));
     trainer_metric(t, "rm/grad_norm", mean_of(&a->rm_norm));
-    trainer_metric(t, "rm/steps", (double)a->rm_loss.n);
+    trainer_metric(t, "rm/steps", (double)t->st.done.rm_steps);
 }
 
 static void plan_figures(struct trainer *t)
@@ -212,8 +212,10 @@ void trainer_figures_policy(struct trainer *t)
     trainer_metric(t, "ppo/grad_norm_critic", mean_of(&a->critic_norm));
     trainer_metric(t, "ppo/first_ratio_error", a->ratio_error);
     trainer_metric(t, "ppo/entropy_weight", mag_train_state(t->train)->entropy_weight);
-    trainer_metric(t, "ppo/batches", (double)a->actor_loss.n);
-    trainer_metric(t, "ppo/rows", (double)a->rows);
+    trainer_metric(t, "ppo/batches", (double)t->st.done.batches);
+    trainer_metric(t, "ppo/rows", (double)t->st.done.rows);
+    trainer_metric(t, "ppo/actor_steps", (double)t->st.done.actor_steps);
+    trainer_metric(t, "ppo/critic_steps", (double)t->st.done.critic_steps);
 }
 
 static void rate_figures(struct trainer *t)

@@ -35,7 +35,7 @@ struct tally {
     double ratio_error;
     struct mag_plan_stats plan;
     double collect_s, model_s, rm_s, plan_s, ppo_s, metrics_s, started_s;
-    uint64_t plan_tokens, updates, episodes, env_steps, rows;
+    uint64_t plan_tokens, updates, episodes, env_steps;
 };
 
 struct trainer {

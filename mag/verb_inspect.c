@@ -111,7 +111,10 @@ static const char ppo_sql[] = "SELECT " SUM(
                 " (SELECT coalesce(sum(rows), 0) FROM jobs) AS rows_from_results,"
                 " (SELECT count(*) FROM jobs) AS jobs, " SUM(
                     "service/duplicates") " AS duplicates,"
-                                          " " SUM("service/divergence") " AS divergence";
+                                          " " SUM("service/divergence") " + (SELECT count(*) "
+                                                                        "FROM meta WHERE key = "
+                                                                        "'divergence')"
+                                                                        " AS divergence";
 static const char rm_sql[] = "SELECT iteration, " METRIC(
     "rm/correlation") " AS correlation,"
                       " " METRIC("rm/correlation_lo") " AS lo, " METRIC(

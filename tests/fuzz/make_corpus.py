@@ -81,7 +81,7 @@ def ckpt_state():
         "format": 1, "iteration": 3, "phase": 1, "step": 4, "next_episode": 9, "phase_first_episode": 6,
         "env_steps": 512, "updates": 80, "set_id": 5, "eval_round": 0, "elapsed_s": "0x1p+4",
         "entropy_weight": "0x1.47ae147ae147bp-7", "skipped": 0, "optimisers": [opt] * 4,
-        "versions": [1, 2, 3, 4, 5, 6], "config": "0123456789abcdef" * 4, "isa": "ref"}
+        "versions": [1, 2, 3, 4, 5, 6], "done": [6, 4, 2, 3, 3, 288], "config": "0123456789abcdef" * 4, "isa": "ref"}
     entry_of = {"bytes": 10, "blake2b": "00" * 32}
     put("valid-state", state)
     put("valid-manifest", {"format": 1, "files": {
@@ -89,7 +89,7 @@ def ckpt_state():
     for name, change in {
             "negative": {"iteration": -1}, "huge": {"env_steps": 10 ** 30}, "phase": {"phase": 4},
             "nan": {"entropy_weight": "nan"}, "text": {"elapsed_s": "0x1p+4 "}, "none": {"versions": None},
-            "short": {"versions": [1]}, "nested": {"optimisers": [[opt]] * 4},
+            "short": {"versions": [1]}, "done": {"done": [1, 2, 3, 4, 5, -6]}, "nested": {"optimisers": [[opt]] * 4},
             "digest": {"config": "0x" * 32}, "spaces": {"config": " 1" * 32}}.items():
         put("hostile-" + name, {**state, **change})
     put("hostile-twice", b'{"format":1,"format":1}')

@@ -12,19 +12,25 @@
 
 enum train_phase { PHASE_COLLECT, PHASE_MODEL, PHASE_RM, PHASE_POLICY };
 
+/* What this iteration has done so far: its figures are whole even if it was interrupted. */
+struct ckpt_done {
+    uint64_t model_steps, rm_steps, batches, actor_steps, critic_steps, rows;
+};
+
 /* Where a run stands: everything a resumed trainer needs besides tensors and run.db. */
 struct ckpt_state {
-    uint64_t iteration;          /* the one being worked on; 0 = warm-up */
+    uint64_t iteration; /* the one being worked on; 0 = warm-up */
     enum train_phase phase;
-    uint64_t step;               /* gradient step, or imagined batch, to do next in the phase */
-    uint64_t next_episode;       /* D_e holds exactly the episodes below */
+    uint64_t step;         /* gradient step, or imagined batch, to do next in the phase */
+    uint64_t next_episode; /* D_e holds exactly the episodes below */
     uint64_t phase_first_episode; /* first episode of this iteration */
     uint64_t env_steps, updates, set_id, eval_round;
-    double elapsed_s;            /* wall time spent so far */
+    double elapsed_s; /* wall time spent so far */
     struct mag_opt_state opt[MAG_OPTS];
     double entropy_weight;
     uint64_t skipped;
     uint64_t version[MAG_GROUPS]; /* of each published group */
+    struct ckpt_done done;
 };
 
 struct ckpt_view {

@@ -61,6 +61,7 @@ static void set_up(void)
         state.opt[i] = (struct mag_opt_state){100 + i, 0.9 / (double)(i + 1), 1e-300};
     for (size_t g = 0; g < MAG_GROUPS; g++)
         state.version[g] = g + 5;
+    state.done = (struct ckpt_done){60, 59, 4, 120, 119, 43200};
 }
 
 static void tear_down(void)
@@ -134,6 +135,7 @@ START_TEST(tensors_moments_and_state_come_back_exactly)
     ck_assert_uint_eq(back.skipped, 1);
     ck_assert(back.elapsed_s == 0.1 && back.entropy_weight == 1.0 / 3);
     ck_assert_mem_eq(back.version, state.version, sizeof state.version);
+    ck_assert_mem_eq(&back.done, &state.done, sizeof state.done);
     for (size_t i = 0; i < MAG_OPTS; i++) {
         ck_assert_uint_eq(back.opt[i].steps, state.opt[i].steps);
         ck_assert(back.opt[i].beta1_t == state.opt[i].beta1_t);
@@ -432,6 +434,7 @@ START_TEST(the_hash_ignores_paths_times_sets_and_settings)
     state.elapsed_s = 1e6;
     state.version[0] = 77;
     state.updates = 5;
+    state.done.rows = 3;
     state.eval_round = 8;
     digest_of(&config, "other", 5);
     struct digest b = hash_elsewhere();
