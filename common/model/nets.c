@@ -330,3 +330,41 @@ void nets_refresh(struct nets *n, uint32_t groups)
         refresh_lins(n, n->critic_head, 2);
     }
 }
+
+/* ------------------------------------------------------------------------------- prepare */
+
+static void prepare_lin(const struct nets *n, const struct linear *l)
+{
+    const size_t joint = n->d.N, rows[] = {0, NETS_BLOCK / joint * joint, joint};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        kern_prepare(n->kern, rows[i], l->out_pad, l->in, l->out_pad, l->in, l->out_pad,
+                     l->b != NULL);
+}
+
+static void prepare_attn(const struct nets *n, const struct attention *a)
+{
+    for (size_t i = 0; i < a->layers; i++) {
+        prepare_lin(n, &a->layer[i].qkv);
+        prepare_lin(n, &a->layer[i].out);
+        prepare_lin(n, &a->layer[i].ff1);
+        prepare_lin(n, &a->layer[i].ff2);
+    }
+}
+
+void nets_prepare(const struct nets *n)
+{
+    const struct linear *single[] = {&n->prior[0],    &n->prior[1],       &n->post_h,
+                                     &n->posterior,   &n->gru.ih,         &n->gru.hh,
+                                     &n->decoder_out, &n->critic_head[0], &n->critic_head[1]};
+    for (size_t i = 0; i < sizeof single / sizeof *single; i++)
+        prepare_lin(n, single[i]);
+    for (size_t i = 0; i < 4; i++)
+        prepare_lin(n, &n->encoder[i]);
+    for (size_t i = 0; i < 3; i++)
+        prepare_lin(n, &n->action_info[i]);
+    for (size_t h = 0; h < NET_HEADS; h++)
+        for (size_t i = 0; i + 1 < n->head[h].depth; i++)
+            prepare_lin(n, &n->head[h].lin[i]);
+    prepare_attn(n, &n->trans_attn);
+    prepare_attn(n, &n->critic_attn);
+}

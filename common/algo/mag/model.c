@@ -76,7 +76,10 @@ static int lay_out(struct mag_model *m, const struct nets_dims *nd)
         return err;
     memset(m->params.value, 0, m->params.count * sizeof(float));
     m->derived = ARENA_ZNEW(&m->arena, struct mag_derived, 1);
-    return nets_bind(&m->derived->nets, nd, &m->params, m->kern, false, &m->arena);
+    err = nets_bind(&m->derived->nets, nd, &m->params, m->kern, false, &m->arena);
+    if (!err)
+        nets_prepare(&m->derived->nets);
+    return err;
 }
 
 int mag_model_open(struct mag_model **out, const struct mag_dims *d, enum cfg_isa isa)

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t train_bytes(const struct mag_model *m, const struct mag_train_cfg *c,
-                          const struct pool *pool)
+size_t mag_train_bytes(const struct mag_model *m, const struct mag_train_cfg *c,
+                       const struct pool *pool)
 {
     const struct nets *n = mag_nets(m);
     size_t bytes = 3 * (m->params.count * sizeof(float) + 64) + nets_bytes(&n->d, true);
@@ -54,7 +54,7 @@ int mag_train_open(struct mag_train **out, struct mag_model *m, const struct mag
     t->cfg = *c->cfg;
     t->c = *c;
     t->c.cfg = &t->cfg;
-    int err = arena_init(&t->arena, train_bytes(m, c, pool));
+    int err = arena_init(&t->arena, mag_train_bytes(m, c, pool));
     if (err)
         goto fail;
     err = train_carve(t);

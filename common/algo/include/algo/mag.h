@@ -113,6 +113,9 @@ struct mag_train_cfg {
 int mag_train_open(struct mag_train **out, struct mag_model *m, const struct mag_train_cfg *c,
                    struct pool *pool);
 void mag_train_close(struct mag_train *t);
+/* Bytes that mag_train_open reserves (touched as they are used), for memory budgets. */
+size_t mag_train_bytes(const struct mag_model *m, const struct mag_train_cfg *c,
+                       const struct pool *pool);
 
 /* Adam state by optimiser, for checkpoints: moments have the params' layout over the range. */
 enum mag_opt { OPT_MODEL, OPT_RM, OPT_ACTOR, OPT_CRITIC, MAG_OPTS };

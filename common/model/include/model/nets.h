@@ -117,6 +117,10 @@ int nets_bind(struct nets *n, const struct nets_dims *d, const struct params *p,
  * tables, transposes. */
 void nets_refresh(struct nets *n, uint32_t groups);
 
+/* Compile the product kernels of the forward functions ahead of time: for whole blocks of
+ * tokens, what a block leaves over, and one joint state. */
+void nets_prepare(const struct nets *n);
+
 /* Scratch of one thread. */
 struct nets_work; /* opaque */
 size_t nets_work_bytes(const struct nets_dims *d);
