@@ -163,9 +163,11 @@ int mag_compounding_error(struct mag_imagine *im, const struct mag_windows *w,
                                 .filter_h = im->last_h}};
     mag_align(&f.al, w, &im->d);
     rollout_cut(&f.call, w->B);
+    /* a draw's item has 40 bits, and the iteration is in its counter already */
+    uint64_t high = (item & (((uint64_t)1 << START_BITS) - 1)) << START_BITS;
     for (size_t b = 0; b < w->B; b++) {
         im->ident[b] = (uint32_t)b;
-        im->item[b] = item << START_BITS | b;
+        im->item[b] = high | b;
     }
     rollout_filter(&f.call);
     set_start(&f);

@@ -9,32 +9,42 @@
 
 #include "nn/categorical.h"
 
-#include <stdbool.h>
 #include <string.h>
 
-/* Which actions of a token are available: one byte each. */
-static bool available(const struct policy *p, size_t token, size_t a)
+/* Availability of one token as bytes 0/1: given, or drawn from its probabilities. */
+static void available(uint8_t *on, const struct policy *p, size_t token)
 {
-    if (p->given)
-        return p->given[token * p->A + a] != 0;
-    return p->u_avail[token * p->A + a] < p->avail[token * p->ld + a];
+    size_t A = p->A;
+    if (p->given) {
+        const uint8_t *given = p->given + token * A;
+        for (size_t a = 0; a < A; a++)
+            on[a] = given[a] != 0;
+        return;
+    }
+    const float *u = p->u_avail + token * A, *prob = p->avail + token * p->ld;
+    for (size_t a = 0; a < A; a++)
+        on[a] = u[a] < prob[a];
 }
 
-/* Masks in place; keeps the bits where they are wanted. */
+static void pack_bits(uint8_t *bits, const uint8_t *on, size_t A)
+{
+    memset(bits, 0, (A + 7) / 8);
+    for (size_t a = 0; a < A; a++)
+        bits[a / 8] = (uint8_t)(bits[a / 8] | (unsigned)on[a] << a % 8);
+}
+
+/* Masks in place; keeps bits and masked logits where they are wanted. */
 static void mask(const struct policy *p)
 {
-    size_t A = p->A, bytes = (A + 7) / 8;
+    uint8_t on[KERN_NONE]; /* actions are bytes, KERN_NONE is none of them */
+    size_t A = p->A;
     for (size_t k = 0; k < p->tokens; k++) {
         float *row = p->logits + k * p->ld;
-        uint8_t *bits = p->bits ? p->bits + k * bytes : NULL;
-        if (bits)
-            memset(bits, 0, bytes);
-        for (size_t a = 0; a < A; a++) {
-            bool on = available(p, k, a);
-            row[a] = on ? row[a] : POLICY_MASKED;
-            if (bits)
-                bits[a / 8] = (uint8_t)(bits[a / 8] | (unsigned)on << a % 8);
-        }
+        available(on, p, k);
+        for (size_t a = 0; a < A; a++)
+            row[a] = on[a] ? row[a] : POLICY_MASKED;
+        if (p->bits)
+            pack_bits(p->bits + k * ((A + 7) / 8), on, A);
         if (p->masked)
             memcpy(p->masked + k * A, row, A * sizeof(float));
     }

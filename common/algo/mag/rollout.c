@@ -55,20 +55,21 @@ static void filter_task(void *arg, size_t task, size_t worker)
     }
 }
 
-/* Flags of the recurrence: no state before t = 0 nor after a record with `last`. */
+/* Flags of the recurrence: no state before t = 0 nor after a record with `last`. With
+ * train.zero_first_action the action of such a record, which belongs to the episode that ended
+ * there, is left out as in training. */
 void rollout_filter(struct call *c)
 {
     struct mag_imagine *im = c->im;
     struct mag_batch al;
     mag_align(&al, c->w, &im->d);
-    size_t B = c->w->B, N = im->d.N;
+    size_t B = c->w->B, N = im->d.N, joint = c->filter_T * B;
     memset(im->none, 1, B);
-    memcpy(im->none + B, al.last, (c->filter_T - 1) * B);
-    memcpy(im->first_act, al.action, c->filter_T * B * N);
-    if (im->cfg.train.zero_first_action)
-        for (size_t k = B; k < c->filter_T * B; k++)
-            if (im->none[k])
-                memset(im->first_act + k * N, NETS_NO_ACTION, N);
+    memcpy(im->none + B, al.last, joint - B);
+    memcpy(im->first_act, al.action, joint * N);
+    for (size_t k = 0; k < joint && im->cfg.train.zero_first_action; k++)
+        if (c->w->last[k]) /* act_t comes from record k+t, as this flag */
+            memset(im->first_act + k * N, NETS_NO_ACTION, N);
     pool_run(im->pool, filter_task, c, ceil_div(B, FILTER_WINDOWS));
 }
 

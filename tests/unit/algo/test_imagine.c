@@ -310,6 +310,23 @@ START_TEST(lambda_returns_are_the_direct_sum_and_c_0_gives_the_reward)
 }
 END_TEST
 
+START_TEST(zero_first_action_leaves_out_the_actions_of_ended_episodes)
+{
+    struct batch before = {0}, after = {0};
+    bool on = _i == 1;
+    s->cfg.train.zero_first_action = on;
+    batch_imagine(&before, s, 1);
+    for (size_t k = 0; k < SMALL_W * SMALL_B; k++)
+        for (size_t j = 0; j < s->d.N && s->last[k]; j++)
+            s->action[k * s->d.N + j] = (uint8_t)((s->action[k * s->d.N + j] + 1) % s->d.A);
+    batch_imagine(&after, s, 1);
+    size_t bytes = before.S * s->d.N * s->d.D * sizeof(float); /* start states */
+    ck_assert_int_eq(memcmp(before.rows.h, after.rows.h, bytes) == 0, on);
+    batch_close(&before);
+    batch_close(&after);
+}
+END_TEST
+
 /* log softmax of A logits at a, in double. */
 static double log_policy(const float *logits, size_t A, size_t a)
 {
@@ -553,6 +570,7 @@ int main(void)
     tcase_add_test(tc, stored_h_equals_a_recomputed_transition);
     tcase_add_test(tc, rewards_are_the_agents_mean_at_the_state_and_the_next_h);
     tcase_add_test(tc, returns_follow_from_rewards_continuations_and_values);
+    tcase_add_loop_test(tc, zero_first_action_leaves_out_the_actions_of_ended_episodes, 0, 2);
     tcase_add_test(tc, lambda_returns_are_the_direct_sum_and_c_0_gives_the_reward);
     tcase_add_test(tc, actions_are_available_and_logp_is_their_masked_log_softmax);
     tcase_add_loop_test(tc, threads_do_not_change_a_bit, 0, 4);
