@@ -75,7 +75,8 @@ static int finish(const ProtobufCMessage *m, unsigned char **body, size_t *n)
 
 static int pack_hello(const struct wire_hello *h, unsigned char **body, size_t *n)
 {
-    Mag__Hello m = MAG__HELLO__INIT;
+    Mag__Hello m;
+    mag__hello__init(&m);
     m.proto_min = h->proto_min;
     m.proto_max = h->proto_max;
     m.role = (uint32_t)h->role;
@@ -94,9 +95,12 @@ static int pack_hello(const struct wire_hello *h, unsigned char **body, size_t *
 
 static int pack_welcome(const struct wire_welcome *w, unsigned char **body, size_t *n)
 {
-    Mag__Welcome m = MAG__WELCOME__INIT;
-    Mag__Credit credit = MAG__CREDIT__INIT;
-    Mag__Pin pin = MAG__PIN__INIT;
+    Mag__Welcome m;
+    mag__welcome__init(&m);
+    Mag__Credit credit;
+    mag__credit__init(&credit);
+    Mag__Pin pin;
+    mag__pin__init(&pin);
     struct set_store set;
     if (w->config_bytes > CONFIG_MAX)
         return err_set(ERR_INVAL, "WELCOME: configuration of %zu bytes", w->config_bytes);
@@ -130,7 +134,8 @@ static int pack_welcome(const struct wire_welcome *w, unsigned char **body, size
 
 static int pack_error(const struct wire_error *e, unsigned char **body, size_t *n)
 {
-    Mag__Error m = MAG__ERROR__INIT;
+    Mag__Error m;
+    mag__error__init(&m);
     m.code = e->code;
     m.retryable = e->retryable;
     m.proto_min = e->proto_min;
@@ -141,7 +146,8 @@ static int pack_error(const struct wire_error *e, unsigned char **body, size_t *
 
 static int pack_ping(const struct wire_ping *p, unsigned char **body, size_t *n)
 {
-    Mag__Ping m = MAG__PING__INIT;
+    Mag__Ping m;
+    mag__ping__init(&m);
     Mag__Running running[WIRE_RUNNING_MAX], *list[WIRE_RUNNING_MAX];
     m.token = bytes_in(p->token, WIRE_ID);
     m.set_id = p->set_id;
@@ -162,8 +168,10 @@ static int pack_ping(const struct wire_ping *p, unsigned char **body, size_t *n)
 
 static int pack_pong(const struct wire_pong *p, unsigned char **body, size_t *n)
 {
-    Mag__Pong m = MAG__PONG__INIT;
-    Mag__Credit credit = MAG__CREDIT__INIT;
+    Mag__Pong m;
+    mag__pong__init(&m);
+    Mag__Credit credit;
+    mag__credit__init(&credit);
     struct set_store set;
     m.set = set_in(&set, &p->set);
     credit.episodes = p->credit_episodes;
@@ -175,7 +183,8 @@ static int pack_pong(const struct wire_pong *p, unsigned char **body, size_t *n)
 
 static int pack_play(const struct wire_play *p, unsigned char **body, size_t *n)
 {
-    Mag__Play m = MAG__PLAY__INIT;
+    Mag__Play m;
+    mag__play__init(&m);
     struct set_store set;
     m.kind = (uint32_t)p->kind;
     m.episode_no = p->episode_no;
@@ -188,7 +197,8 @@ static int pack_play(const struct wire_play *p, unsigned char **body, size_t *n)
 
 static int pack_drain(const struct wire_drain *d, unsigned char **body, size_t *n)
 {
-    Mag__Drain m = MAG__DRAIN__INIT;
+    Mag__Drain m;
+    mag__drain__init(&m);
     m.deadline_ms = d->deadline_ms;
     m.reason = text_in(d->reason);
     return finish(&m.base, body, n);
@@ -196,7 +206,8 @@ static int pack_drain(const struct wire_drain *d, unsigned char **body, size_t *
 
 static int pack_bye(const struct wire_bye *b, unsigned char **body, size_t *n)
 {
-    Mag__Bye m = MAG__BYE__INIT;
+    Mag__Bye m;
+    mag__bye__init(&m);
     m.token = bytes_in(b->token, WIRE_ID);
     m.reason = text_in(b->reason);
     return finish(&m.base, body, n);
@@ -204,14 +215,16 @@ static int pack_bye(const struct wire_bye *b, unsigned char **body, size_t *n)
 
 static int pack_status(const struct wire_status_reply *s, unsigned char **body, size_t *n)
 {
-    Mag__StatusReply m = MAG__STATUS_REPLY__INIT;
+    Mag__StatusReply m;
+    mag__status_reply__init(&m);
     m.json = text_in(s->json);
     return finish(&m.base, body, n);
 }
 
 static int pack_empty(unsigned char **body, size_t *n)
 {
-    Mag__Empty m = MAG__EMPTY__INIT;
+    Mag__Empty m;
+    mag__empty__init(&m);
     return finish(&m.base, body, n);
 }
 
