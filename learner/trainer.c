@@ -115,6 +115,7 @@ static int model_step(struct trainer *t)
     }
     add_model_stats(&t->tally, &stats);
     t->st.done.model_steps++;
+    fault_point("train.model");
     t->view.model_loss = mean_of(&t->tally.total);
     t->view.action_info = mean_of(&t->tally.action_info);
     return 0;
@@ -135,6 +136,7 @@ static int rm_step(struct trainer *t)
         return 0;
     }
     t->st.done.rm_steps++;
+    fault_point("train.rm");
     mean_add(&t->tally.rm_loss, stats.loss);
     mean_add(&t->tally.rm_norm, stats.grad_norm);
     t->view.rm_loss = mean_of(&t->tally.rm_loss);

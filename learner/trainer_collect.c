@@ -8,6 +8,7 @@
 #include "trainer_priv.h"
 
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -106,6 +107,7 @@ int trainer_collect(struct trainer *t)
         err = fetch(t, KIND_TRAIN, t->st.next_episode, n, false);
     if (err)
         return err;
+    fault_point("train.collect");
     t->tally.collect_s += trainer_now_s() - begin;
     begin = trainer_now_s();
     if (t->st.iteration > 0)

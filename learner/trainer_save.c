@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/safetensors.h"
 
@@ -149,6 +150,7 @@ int trainer_publish(struct trainer *t, uint32_t groups)
     err = weights_publish(t->c.weights, part, n, &t->set);
     if (err)
         return err;
+    fault_point("train.publish");
     t->st.set_id = t->set.set_id;
     for (uint32_t i = 0; i < t->set.count; i++)
         t->st.version[t->set.group[i].group] = t->set.group[i].version;

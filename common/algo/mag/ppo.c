@@ -24,6 +24,7 @@
 #include "policy.h"
 
 #include "base/err.h"
+#include "base/fault.h"
 #include "model/train.h"
 #include "nn/adam.h"
 #include "nn/loss.h"
@@ -525,6 +526,7 @@ int mag_ppo_batch(struct mag_train *t, const struct mag_rows *rows, const struct
             size_t count = n - at < t->c.minibatch ? n - at : t->c.minibatch;
             struct pass p = pass_of(t, rows, w->adv, w->order + at, count);
             minibatch(&p, out, &total, minibatch_out ? minibatch_out[done] : NULL);
+            fault_point("ppo.minibatch");
             done++;
         }
     }
