@@ -18,6 +18,8 @@
  * chain over rows ascending, so that neither blocks nor threads show in the bits; memory is one
  * block's tape however large the minibatch. Losses are summed in double, piece by piece.
  *
+ * MEMORY  All at open, about 60 MB at width 256 whatever the number of agents and rows.
+ *
  * A step whose loss or gradient is not finite changes nothing and is counted.
  * TESTS  tests/unit/algo/test_ppo.c (finite differences, first ratio), golden case ppo. */
 #include "mag_priv.h"
