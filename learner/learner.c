@@ -392,9 +392,9 @@ static int open_all(struct learner *l)
     if (!err)
         err = open_trainer(l);
     if (!err)
-        err = open_store(l, &resumed);
+        err = describe(l); /* from here on `mag resume` knows the run */
     if (!err)
-        err = describe(l);
+        err = open_store(l, &resumed);
     if (!err)
         log_info(resumed          ? "run resumed"
                  : l->dir.existed ? "run started over"
