@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ctrl-C, deaths and mistakes: saved and gone in seconds, named and replaced, explained."""
+import os
+import signal
+import time
+
+import mag
+
+LONG = {"train.model_steps": 40, "eval.episodes": 2}
+STOP_SECONDS = 4  # two are promised; the machine of a test may be loaded
+
+
+def start_long(team, name, actors=2, planners=2):
+    p = team.start(name + "-train", *team.train_words(name, actors=actors, planners=planners, iterations=100000,
+                                                      changes=LONG))
+    mag.wait_until(lambda: mag.os.path.exists(team.path(name, "metrics.jsonl")) and
+                   len(open(team.path(name, "metrics.jsonl")).readlines()) > 2, 30, "iterations pass")
+    return p, mag.children(p.pid)
+
+
+def expect_gone(p, family, seconds, status):
+    begin = time.monotonic()
+    p.wait(seconds, status=status)
+    took = time.monotonic() - begin
+    mag.wait_until(lambda: not [c for c in family if mag.alive(c)], 1, "no process is left")
+    return took
+
+
+def one_interrupt(team):
+    p, family = start_long(team, "once")
+    mag.check(len(family) == 5, "expected 5 children, got %d" % len(family))
+    p.signal(signal.SIGINT)
+    took = expect_gone(p, family, STOP_SECONDS, 130)
+    mag.say("Ctrl-C: gone after %.2f s" % took)
+    resume = "mag resume " + team.path("once")
+    mag.check(resume in p.text(), "the resume command is not printed\n" + p.tail())
+    before = mag.inspect(team.path("once"))
+    mag.check(before["iterations"] >= 1, "nothing was saved")
+    mag.run(*resume.split()[1:], "--iterations", before["iterations"] + 2, "--no-eval")
+    after = mag.inspect(team.path("once"))
+    mag.check(after["iterations"] == before["iterations"] + 2, "resumed to %d" % after["iterations"])
+    mag.check(after["ppo"]["rows"] == after["ppo"]["rows_from_results"], str(after["ppo"]))
+
+
+def terminated(team):
+    p, family = start_long(team, "term", actors=1, planners=1)
+    p.signal(signal.SIGTERM)
+    expect_gone(p, family, STOP_SECONDS, 143)
+    mag.check("mag resume " + team.path("term") in p.text(), "the resume command is not printed")
+
+
+def two_interrupts(team):
+    p, family = start_long(team, "twice", actors=1, planners=1)
+    learner = [c for c in family if "learner" in mag.command_of(c)][0]
+    mag.kill(learner, signal.SIGSTOP)  # a learner that cannot save
+    p.signal(signal.SIGINT)
+    time.sleep(0.5)
+    mag.check(p.running(), "the first interrupt waits for the save")
+    p.signal(signal.SIGINT)
+    took = expect_gone(p, family, 1.5, 130)
+    mag.say("second Ctrl-C: gone after %.2f s" % took)
+
+
+def worker_deaths(team):
+    p, family = start_long(team, "deaths")
+    for role in ("actor", "planner"):
+        victim = [c for c in mag.children(p.pid) if role in mag.command_of(c)][0]
+        mag.kill(victim)
+        mag.wait_until(lambda: role + "-1 was killed by signal 9" in p.text(), 5, "the dead %s is named" % role)
+        mag.wait_until(lambda: len([c for c in mag.children(p.pid) if role in mag.command_of(c)]) == 2, 5,
+                       "another %s is started" % role)
+    lines = len(open(team.path("deaths", "metrics.jsonl")).readlines())
+    mag.wait_until(lambda: len(open(team.path("deaths", "metrics.jsonl")).readlines()) > lines + 2, 30, "it goes on")
+    p.signal(signal.SIGINT)
+    expect_gone(p, family, STOP_SECONDS, 130)
+
+
+def without_planner(team):
+    """PPO trains only on what planners send: without one the run waits before its policy phase."""
+    learner = team.learner("alone", iterations=3, planners=1)
+    team.worker("alone", "actor")
+    time.sleep(3)
+    mag.check(learner.running(), "the learner ended without a planner\n" + learner.tail())
+    run = team.path("alone")
+    mag.check(mag.query(run, "SELECT count(*) FROM jobs") == [(0,)], "jobs without a planner")
+    mag.check(mag.query(run, "SELECT count(*) FROM metrics WHERE name LIKE 'ppo/%'") == [(0,)], "PPO without a planner")
+    mag.check("planners" in learner.text(), "it does not say what it waits for\n" + learner.tail())
+    team.worker("alone", "planner")
+    learner.wait(60)
+    mag.check(mag.inspect(run)["iterations"] == 3, "it does not go on once a planner is there")
+
+
+def mistakes(team):
+    run = team.train("fine", iterations=1)
+    damaged = team.path("damaged")
+    mag.shutil.copytree(run, damaged)
+    for name in os.listdir(damaged):
+        if name.startswith("run.db-"):
+            os.unlink(os.path.join(damaged, name))
+    with open(os.path.join(damaged, "run.db"), "r+b") as f:
+        f.write(b"\0" * 4096)
+    hollow = team.path("hollow")
+    mag.shutil.copytree(run, hollow)
+    for folder in os.listdir(os.path.join(hollow, "ckpt")):
+        path = os.path.join(hollow, "ckpt", folder, "state.json")
+        if os.path.isdir(os.path.join(hollow, "ckpt", folder)) and not os.path.islink(os.path.dirname(path)):
+            with open(path, "w") as f:
+                f.write("{}")
+    text = team.path("text.yaml")
+    with open(text, "w") as f:
+        f.write("net:\n  widht: 64\n")
+    cases = [  # words, what the message must name, status (None: anything but 0)
+        (["trian"], ["trian", "train"], 64),
+        (["train", "--mpa", "3m"], ["--mpa", "--map"], 64),
+        (["train", "--map", "3mm"], ["3mm", "3m"], None),
+        (["train", "--preset", "quickstrat"], ["quickstrat", "quickstart"], None),
+        (["train", "net.widht=64"], ["net.widht", "net.width"], None),
+        (["train", "net.width=33"], ["net.width", "32"], None),
+        (["train", "net.width=x"], ["net.width"], None),
+        (["train", "--seed", "one"], ["seed"], None),
+        (["train", "--actors", "0"], ["actors"], None),
+        (["train", "--planners", "0"], ["planners"], None),
+        (["train", "--config", team.path("none.yaml")], ["none.yaml"], None),
+        (["train", "--config", text], ["widht", "width"], None),
+        (["train", "--map", "3m", "--run-dir", "/proc/none"], ["/proc/none"], None),
+        (["resume", team.path("none")], ["none"], 65),
+        (["resume", team.dir], ["config.yaml"], 65),
+        (["eval", team.path("none")], ["none"], None),
+        (["inspect"], ["inspect"], 64),
+        (["inspect", run, "--hahs"], ["--hahs", "--hash"], 64),
+        (["inspect", team.path("none"), "--hash"], ["none"], 65),
+        (["inspect", team.dir], ["config.yaml"], 65),
+        (["inspect", damaged, "--json"], ["run.db"], 65),
+        (["inspect", hollow, "--json"], ["checkpoint"], 65),
+        (["inspect", hollow, "--hash"], ["checkpoint"], 65),
+        (["actor", "--connect=nowhere.invalid", "--connect-timeout", "1"], ["learner"], 69),
+        (["learner", "--map", "3m", "service.control=tcp://0.0.0.0:0", "--run-dir", team.path("open")], ["insecure"], None),
+    ]
+    for words, named, status in cases:
+        done = mag.run(*words, status=None, timeout=30)
+        said = done.stderr + done.stdout
+        label = "mag " + " ".join(map(str, words))
+        mag.check(done.returncode != 0, label + ": exit status 0")
+        mag.check(status is None or done.returncode == status, "%s: exit status %d, expected %s\n%s" %
+                  (label, done.returncode, status, said))
+        for word in named:
+            mag.check(word in said, "%s: the message does not name '%s':\n%s" % (label, word, said))
+        mag.check(len(said.splitlines()) <= 12, label + ": a wall of text:\n" + said)
+
+
+def interrupt():
+    with mag.Team() as team:
+        one_interrupt(team)
+        terminated(team)
+        two_interrupts(team)
+        worker_deaths(team)
+        without_planner(team)
+        mistakes(team)
+
+
+mag.main(interrupt)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 at 20 seeded instants, then `mag resume`: the undisturbed run's bits, nothing stored lost.
+
+A named fault point (MAG_FAULT=name:k, docs/testing.md) kills one process when it passes there for
+the k-th time; the others are killed right after it. Then there are kills of everything at seeded
+times, of a learner that `mag train` must restart, and of workers that must be replaced.
+"""
+import random
+import signal
+import sys
+import time
+
+import mag
+
+# (role, fault point, k is drawn from) - each k is reached in a run of ITERATIONS iterations.
+POINTS = [
+    ("learner", "store.commit.before", (4, 9)),   # rows written, not committed
+    ("learner", "store.commit.after", (1, 4)),    # committed, not acknowledged: warm-up
+    ("learner", "store.commit.after", (5, 12)),   # committed, not acknowledged
+    ("learner", "ckpt.file", (4, 6)),             # a checkpoint half written
+    ("learner", "ckpt.file", (10, 14)),
+    ("learner", "ckpt.rename.before", (2, 5)),    # written, not in place
+    ("learner", "ckpt.rename.after", (2, 5)),     # in place, `latest` still the old one
+    ("learner", "result.part", (1, 12)),          # a RESULT half received
+    ("learner", "result.part", (30, 70)),
+    ("learner", "train.collect", (3, 5)),         # episodes there, not in D_e
+    ("learner", "train.model", (5, 35)),          # between two gradient steps
+    ("learner", "train.rm", (7, 24)),
+    ("learner", "ppo.minibatch", (2, 11)),        # in mid-PPO
+    ("learner", "ppo.minibatch", (13, 55)),
+    ("learner", "train.publish", (2, 9)),         # weights changed, set not yet known
+    ("actor", "actor.episode", (2, 12)),          # played, not sent
+    ("planner", "planner.job", (2, 30)),          # computed or about to be
+]
+TIMED = 3
+
+
+def stored_before(run):
+    try:
+        return mag.episodes(run)
+    except mag.sqlite3.Error:
+        return set()  # killed before the tables were made
+
+
+def finish(team, name, want, before):
+    """Resume, then compare with the run that nothing happened to."""
+    run = team.path(name)
+    mag.run("resume", run, "--no-eval", timeout=90)
+    lost = before - mag.episodes(run)
+    mag.check(not lost, "%s: %d stored episodes are gone" % (name, len(lost)))
+    got = mag.inspect(run)
+    mag.check(got["ppo"]["divergence"] == 0, name + ": divergence")
+    mag.check(got["ppo"]["rows"] == got["ppo"]["rows_from_results"], "%s: %s" % (name, got["ppo"]))
+    mag.check(mag.hash_of(run) == want["hash"], name + ": another hash than the undisturbed run")
+    trained = mag.query(run, "SELECT episode_no, digest FROM episodes WHERE kind='train' AND orphan=0 ORDER BY 1")
+    mag.check(trained == want["episodes"], name + ": other episodes than the undisturbed run")
+    steps = [(u["iteration"], u["model_steps"], u["batches"], u["actor_steps"]) for u in got["updates"]]
+    mag.check(steps == want["updates"], "%s: updates %s" % (name, steps))
+
+
+def at_a_point(team, name, role, point, k, want):
+    env = {"MAG_FAULT": "%s:%d" % (point, k)}
+    roles = {r: team.worker(name, r, env=env if r == role else None) for r in ("actor", "planner")}
+    roles["learner"] = team.learner(name, env=env if role == "learner" else None)
+    victim = roles[role]
+    mag.check(victim.wait(60, status=None) == -signal.SIGKILL, "%s:%d was not reached\n%s" % (point, k, victim.tail()))
+    for p in roles.values():
+        p.signal(signal.SIGKILL)
+        p.wait(10, status=None)
+    finish(team, name, want, stored_before(team.path(name)))
+
+
+def at_a_time(team, name, seconds, want):
+    """Everything at once: the head is stopped first, so that it restarts nothing."""
+    p = team.start(name + "-train", *team.train_words(name, actors=2, planners=2))
+    mag.wait_until(lambda: mag.os.path.exists(team.path(name, "run.db")), 20, "a run begins")
+    time.sleep(seconds)
+    if p.running():
+        for pid in team.family(p.pid):
+            mag.kill(pid)
+    p.wait(10, status=None)
+    finish(team, name, want, stored_before(team.path(name)))
+
+
+def restarted_by_train(team, want):
+    """A learner that dies under `mag train` is named, started again, and the bits are the same."""
+    p = team.start("restart-train", *team.train_words("restart", iterations=mag.ITERATIONS, changes={"train.stop.seconds": 0}))
+    learner = mag.wait_until(lambda: [c for c in mag.children(p.pid) if "learner" in mag.command_of(c)], 20, "a learner")[0]
+    mag.wait_until(lambda: mag.os.path.exists(team.path("restart", "ckpt", "latest")), 20, "a checkpoint")
+    mag.kill(learner)
+    p.wait(90)
+    mag.check("learner was killed by signal 9" in p.text(), "the learner's death is not named\n" + p.tail())
+    mag.check(mag.hash_of(team.path("restart")) == want["hash"], "restart: another hash")
+
+
+def kill_resume():
+    rng = random.Random(20230317)
+    with mag.Team() as team:
+        run = team.train("undisturbed")
+        o = mag.inspect(run)
+        want = {
+            "hash": mag.hash_of(run),
+            "episodes": mag.query(run, "SELECT episode_no, digest FROM episodes WHERE kind='train' ORDER BY 1"),
+            "updates": [(u["iteration"], u["model_steps"], u["batches"], u["actor_steps"]) for u in o["updates"]],
+        }
+        only = sys.argv[1:]
+        for i, (role, point, between) in enumerate(POINTS):
+            k = rng.randint(*between)
+            if not only or point in only:
+                mag.say("kill %2d: %s at %s:%d" % (i + 1, role, point, k))
+                at_a_point(team, "kill%d" % i, role, point, k, want)
+        for i in range(TIMED):
+            seconds = rng.uniform(0.05, 0.5)
+            if not only or "time" in only:
+                mag.say("kill %2d: all processes after %.3f s" % (len(POINTS) + i + 1, seconds))
+                at_a_time(team, "time%d" % i, seconds, want)
+        if not only or "restart" in only:
+            restarted_by_train(team, want)
+
+
+mag.main(kill_resume)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same seed gives the same bits, whoever plays, plans and computes; another seed others."""
+import mag
+
+
+def instruction_sets():
+    with open("/proc/cpuinfo") as f:
+        flags = f.read()
+    return ["avx2"] + (["avx512"] if "avx512f" in flags and "avx512dq" in flags else [])
+
+
+def check_run(run, actors, planners):
+    o = mag.inspect(run)
+    for role, wanted in (("actor", actors), ("planner", planners)):
+        got = [w["accepted"] for w in o["workers"] if w["role"] == role]
+        mag.check(len(got) == wanted and min(got) >= 1, "%s: accepted items of %ss: %s" % (run, role, got))
+    mag.check(o["iterations"] >= 4, "only %d iterations" % o["iterations"])
+    mag.check(o["ppo"]["rows"] > 0 and o["ppo"]["rows"] == o["ppo"]["rows_from_results"],
+              "rows of PPO and of results: %s" % o["ppo"])
+    mag.check(o["ppo"]["divergence"] == 0, "divergence")
+
+
+def same_bits():
+    variants = [
+        ("one of each", 1, 1, {}),
+        ("3 actors, 2 planners", 3, 2, {}),
+        ("2 compute threads", 1, 1, {"compute.threads": 2}),
+        ("job.windows 1", 1, 2, {"job.windows": 1}),
+        ("job.windows 5", 2, 1, {"job.windows": 5}),  # 8 windows: jobs of 5 and 3
+    ]
+    isas = instruction_sets()
+    variants += [("compute.isa " + isa, 1, 1, {"compute.isa": isa}) for isa in isas]
+    if "avx512" not in isas:
+        mag.say("this CPU has no AVX-512: its kernels are not compared here")
+    hashes = {}
+    with mag.Team() as team:
+        for i, (name, actors, planners, changes) in enumerate(variants):
+            run = team.train("run%d" % i, actors=actors, planners=planners, changes=changes)
+            check_run(run, actors, planners)
+            hashes[name] = mag.hash_of(run)
+            mag.say("%-22s %s" % (name, hashes[name]))
+        mag.check(len(set(hashes.values())) == 1, "the hashes differ")
+        other = mag.hash_of(team.train("other", seed=4))
+        mag.say("%-22s %s" % ("another seed", other))
+        mag.check(other not in hashes.values(), "another seed gave the same hash")
+
+
+mag.main(same_bits)
