@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 
+#include <cblas.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,7 @@ int kern_blas(const struct kern **out)
 {
     pthread_mutex_lock(&made.lock);
     if (!made.blas.name) {
+        openblas_set_num_threads(1); /* the pool is ours, one call per thread */
         made.blas = *kern_ref();
         made.blas.gemm = blas_gemm;
         made.blas.gemm_dw = blas_gemm_dw;

@@ -2,8 +2,8 @@
 /* kern_blas.c - products by OpenBLAS, for CPUs without AVX2.
  *
  * Correct within rounding, but its bits depend on the number of rows and on the core it was
- * built for: such a host agrees with itself only (docs/adr/0003). OpenBLAS must be kept to
- * one thread; the pool is ours. */
+ * built for: such a host agrees with itself only (docs/adr/0003). kern.c keeps OpenBLAS
+ * to one thread. */
 #include "kern_private.h"
 
 #include <cblas.h>

@@ -162,8 +162,10 @@ static int check_tensor(const struct param *p, const char *name, const struct st
         return err_set(ERR_CORRUPT, "weights: %s is missing", name);
     if (t->dtype != ST_F32 || t->rank != rank || t->shape[0] != shape[0] ||
         (rank == 2 && t->shape[1] != shape[1]))
-        return err_set(ERR_CORRUPT, "weights: %s should be float32 [%zu%s%zu]", name, shape[0],
-                       rank == 2 ? ", " : "] x ", shape[1]);
+        return rank == 2 ? err_set(ERR_CORRUPT, "weights: %s should be float32 [%zu, %zu]",
+                                   name, shape[0], shape[1])
+                         : err_set(ERR_CORRUPT, "weights: %s should be float32 [%zu]", name,
+                                   shape[0]);
     return 0;
 }
 

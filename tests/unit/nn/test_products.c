@@ -3,6 +3,8 @@
  * networks use, at every number of rows and every position of a row. */
 #include "nn_test.h"
 
+#include "par/pool.h"
+
 enum { ROWS_MAX = 160 };
 
 /* Written out once more, apart from the kernels. */
@@ -173,6 +175,46 @@ START_TEST(shapes_can_be_prepared_and_nothing_changes)
 }
 END_TEST
 
+/* Every task has a shape nobody has asked for, and so do its neighbours. */
+struct race {
+    const struct kern *k;
+    float *x, *w, *y, *want;
+};
+enum { RACE = 24, RACE_N = 64, RACE_K = 71 };
+static void race_task(void *arg, size_t task, size_t worker)
+{
+    const struct race *r = arg;
+    const size_t M = 1 + task % 8, at = task * 8 * RACE_N;
+    (void)worker;
+    r->k->gemm(r->y + at, RACE_N, r->x, RACE_K, r->w, RACE_N, M, RACE_N, RACE_K - task / 8,
+               false);
+}
+
+START_TEST(threads_may_ask_for_new_shapes_at_once)
+{
+    struct rng rng = seeded(7);
+    struct pool *pool = NULL;
+    struct race r = {.k = table(_i)};
+    if (!r.k)
+        return;
+    r.x = random_floats(&rng, 8 * RACE_K, 1);
+    r.w = random_floats(&rng, RACE_K * RACE_N, 1);
+    r.y = floats(RACE * 8 * RACE_N);
+    r.want = floats(RACE * 8 * RACE_N);
+    ck_assert_int_eq(pool_open(&pool, 4), 0);
+    pool_run(pool, race_task, &r, RACE);
+    pool_close(pool);
+    struct race ref = {.k = kern_ref(), .x = r.x, .w = r.w, .y = r.want};
+    for (size_t i = 0; i < RACE; i++)
+        race_task(&ref, i, 0);
+    ck_assert_mem_eq(r.y, r.want, RACE * 8 * RACE_N * sizeof(float));
+    free(r.x);
+    free(r.w);
+    free(r.y);
+    free(r.want);
+}
+END_TEST
+
 START_TEST(auto_is_the_best_table_and_the_unknown_is_refused)
 {
     const struct kern *k = NULL;
@@ -197,6 +239,7 @@ int main(void)
     tcase_add_loop_test(t, weight_gradients_are_one_chain_over_rows, 0, TABLES);
     tcase_add_test(t, openblas_agrees_within_rounding);
     tcase_add_loop_test(t, shapes_can_be_prepared_and_nothing_changes, 0, TABLES);
+    tcase_add_loop_test(t, threads_may_ask_for_new_shapes_at_once, 0, TABLES);
     tcase_add_test(t, auto_is_the_best_table_and_the_unknown_is_refused);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
