@@ -377,6 +377,8 @@ static int open_all(struct learner *l)
     bool resumed = false;
     int err = open_spec(l);
     if (!err)
+        err = service_check(l->cfg);
+    if (!err)
         err = check_memory(l);
     if (!err)
         err = open_dir(l);
@@ -433,6 +435,7 @@ static int exit_of(int err)
     case ERR_CONFIG:
         return EXIT_CONFIG;
     case ERR_EXISTS:
+    case ERR_NOMEM:
         return EXIT_UNAVAILABLE;
     case ERR_IO:
         return EXIT_IO;

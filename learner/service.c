@@ -965,7 +965,7 @@ static void on_tick(uv_timer_t *t)
 
 /* ------------------------------------------------------------------------ open and close */
 
-static int check_endpoints(const struct config *cfg)
+int service_check(const struct config *cfg)
 {
     const char *const endpoint[PLANES] = {cfg->net_link.control, cfg->net_link.data,
                                           cfg->net_link.weights};
@@ -1000,7 +1000,7 @@ static int open_links(struct service *s)
 {
     const struct config *cfg = s->c.cfg;
     int64_t data_max = 0;
-    int err = check_endpoints(cfg);
+    int err = service_check(cfg);
     if (!err)
         err = data_limit(s, &data_max);
     if (!err)

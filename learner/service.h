@@ -32,6 +32,8 @@ struct service_cfg {
     void *arg;
 };
 
+/* Before anything is created: may these endpoints be bound at all? ERR_CONFIG. */
+int service_check(const struct config *cfg);
 /* Bind the three sockets and start the timers. Refuses to listen beyond this machine without
  * service.insecure. ERR_CONFIG, ERR_IO. */
 int service_open(struct service **out, const struct service_cfg *c);
