@@ -503,24 +503,20 @@ static inline void mix(float *out, const float *w, const float *rows, size_t ld,
     }
 }
 
-/* softmax of s[0..N), zeros up to ATTN_MAX */
+/* softmax of s[0..N) */
 static inline void attn_softmax(float *s, size_t N)
 {
     const vf top = v_set(row_max(s, N));
-    vf acc = v_zero();
-    for (size_t i = 0; i < ATTN_MAX; i += 16) {
-        if (i >= N) {
-            v_store(s + i, v_zero());
-            continue;
-        }
-        v_store_n(s + i, v_exp(v_sub(v_load_n(s + i, N - i), top)), N - i);
-        const vf e = v_load_n(s + i, N - i);
-        acc = v_add(acc, e);
-        v_store(s + i, e);
+    vf e[ATTN_MAX / 16], acc = v_zero();
+    for (size_t i = 0; i < N; i += 16) {
+        float part[16] = {0}; /* lanes past the end: 0, not e^-top */
+        v_store_n(part, v_exp(v_sub(v_load_n(s + i, N - i), top)), N - i);
+        e[i / 16] = v_load(part);
+        acc = v_add(acc, e[i / 16]);
     }
     const vf inverse = v_div(v_set(1), v_set(v_sum(acc)));
-    for (size_t i = 0; i < ATTN_MAX; i += 16)
-        v_store(s + i, v_mul(v_load(s + i), inverse));
+    for (size_t i = 0; i < N; i += 16)
+        v_store_n(s + i, v_mul(e[i / 16], inverse), N - i);
 }
 
 static inline void attn_drop(float *w, const uint8_t *mask, float keep, size_t N)
@@ -540,17 +536,20 @@ static void k_attn(float *ctx, float *prob, const float *qkv, const struct kern_
         for (size_t h = 0; h < H; h++) {
             const float *q = qkv + g * N * 3 * D + h * w, *kk = q + D, *v = q + 2 * D;
             const size_t at = (g * H + h) * N * N;
-            for (size_t i = 0; i < N; i++) {
-                float s[ATTN_MAX];
+            /* all scores first: a row's vector load then finds its scalar stores long done */
+            float s[ATTN_MAX][ATTN_MAX];
+            for (size_t i = 0; i < N; i++)
                 for (size_t j = 0; j < N; j++)
-                    s[j] = dot16(q + i * 3 * D, kk + j * 3 * D, w) * scale;
-                attn_softmax(s, N);
+                    s[i][j] = dot16(q + i * 3 * D, kk + j * 3 * D, w) * scale;
+            for (size_t i = 0; i < N; i++) {
+                attn_softmax(s[i], N);
                 if (prob)
-                    memcpy(prob + at + i * N, s, N * sizeof *s);
+                    memcpy(prob + at + i * N, s[i], N * sizeof *s[i]);
                 if (a->mask)
-                    attn_drop(s, a->mask + at + i * N, a->keep, N);
-                mix(ctx + (g * N + i) * D + h * w, s, v, 3 * D, N, w);
+                    attn_drop(s[i], a->mask + at + i * N, a->keep, N);
             }
+            for (size_t i = 0; i < N; i++)
+                mix(ctx + (g * N + i) * D + h * w, s[i], v, 3 * D, N, w);
         }
 }
 
