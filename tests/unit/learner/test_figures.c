@@ -57,11 +57,11 @@ END_TEST
 
 START_TEST(ties_share_their_mean_rank)
 {
-    /* ranks of a: 0 1 2 3, of b: 0.5 0.5 2.5 2.5 -> rho = 4 / sqrt(5 * 4) */
-    const float x[4] = {1, 2, 3, 4}, y[4] = {5, 5, 6, 6};
+    /* ranks of x: 0 1 2 3, of y: 0.5 0.5 2 3 -> rho = 4.5 / sqrt(5 * 4.5) */
+    const float x[4] = {1, 2, 3, 4}, y[4] = {5, 5, 6, 7};
     const uint32_t u[4] = {0, 1, 2, 3};
     ck_assert(rank_correlation(&f, x, y, u, 4, 4, 0, &draws, 0, scratch));
-    ck_assert_double_eq_tol(f.rho, 4 / sqrt(20.0), 1e-12);
+    ck_assert_double_eq_tol(f.rho, 4.5 / sqrt(22.5), 1e-12);
 }
 END_TEST
 

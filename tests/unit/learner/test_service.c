@@ -684,6 +684,49 @@ START_TEST(half_a_result_of_a_planner_that_left_never_reaches_the_rows)
 }
 END_TEST
 
+START_TEST(parts_out_of_order_are_dropped_and_sending_all_again_mends_it)
+{
+    struct fake p;
+    struct intake_counts n;
+    join(&p, 1, ROLE_PLANNER);
+    submit();
+    want(&p);
+    expect_job(&p);
+    send_part(&p, 0, 9.0f);
+    send_part(&p, 0, 9.0f); /* part 1 was lost; the planner begins again */
+    send_part(&p, 1, 9.0f);
+    ck_assert_uint_eq(expect_verdict(&p), VERDICT_ACCEPTED);
+    ck_assert_float_eq(rows.ret[0], 9.0f);
+    send_part(&p, 1, 9.0f); /* a part 1 without its part 0 */
+    serve_for(50);
+    intake_counts(intake, &n);
+    ck_assert_uint_eq(n.jobs, 1);
+    ck_assert_uint_eq(n.duplicate_jobs, 0);
+    port_plan_end(port);
+    fake_close(&p);
+}
+END_TEST
+
+START_TEST(a_part_sent_twice_in_a_row_starts_nothing_and_finishes_nothing)
+{
+    struct fake p;
+    join(&p, 1, ROLE_PLANNER);
+    submit();
+    want(&p);
+    expect_job(&p);
+    send_part(&p, 0, 9.0f);
+    send_part(&p, 1, 9.0f);
+    ck_assert_uint_eq(expect_verdict(&p), VERDICT_ACCEPTED);
+    send_part(&p, 0, 9.0f);
+    send_part(&p, 0, 9.0f);
+    send_part(&p, 0, 9.0f);
+    serve_for(50);
+    ck_assert_int_eq(port_poll(port), 0); /* two halves are not a whole that differs */
+    port_plan_end(port);
+    fake_close(&p);
+}
+END_TEST
+
 START_TEST(two_results_of_a_job_that_differ_stop_the_run)
 {
     struct fake p;
@@ -744,6 +787,8 @@ static Suite *suite(void)
     tcase_add_test(tc, episodes_spread_over_actors_with_one_slot_each);
     tcase_add_test(tc, a_job_is_done_when_all_its_parts_are_and_a_second_result_is_a_duplicate);
     tcase_add_test(tc, half_a_result_of_a_planner_that_left_never_reaches_the_rows);
+    tcase_add_test(tc, parts_out_of_order_are_dropped_and_sending_all_again_mends_it);
+    tcase_add_test(tc, a_part_sent_twice_in_a_row_starts_nothing_and_finishes_nothing);
     tcase_add_test(tc, two_results_of_a_job_that_differ_stop_the_run);
     tcase_add_test(tc, a_result_nobody_asked_for_is_stale);
     tcase_add_test(tc, listening_beyond_this_machine_without_keys_is_refused);
