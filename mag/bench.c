@@ -272,7 +272,8 @@ static int bench_planning(struct core *c, struct bench_core *out)
     uint32_t global[ACTIONS_MAX];
     for (size_t i = 0; i < take; i++)
         global[i] = (uint32_t)i;
-    struct mag_windows w = c->w; /* made-up numbers serve any shape: fewer windows of the same */
+    struct mag_windows w =
+        c->w; /* made-up numbers serve any shape: fewer windows of the same */
     w.B = take;
     int err = arena_init(&arena, mag_rows_bytes(&c->d, S, steps) + 4096);
     if (!err)

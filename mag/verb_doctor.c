@@ -21,7 +21,13 @@
 #include <unistd.h>
 
 enum verdict { GOOD, WARNING, BAD };
-enum { TEXT = 400, NFS_MAGIC = 0x6969, SMB_MAGIC = 0x517b, CIFS_MAGIC = (int)0xff534d42, FUSE_MAGIC = 0x65735546 };
+enum {
+    TEXT = 400,
+    NFS_MAGIC = 0x6969,
+    SMB_MAGIC = 0x517b,
+    CIFS_MAGIC = (int)0xff534d42,
+    FUSE_MAGIC = 0x65735546
+};
 
 struct finding {
     char text[TEXT], remedy[TEXT];
@@ -40,13 +46,15 @@ static enum verdict check_cpu(const struct config *cfg, struct finding *f)
     snprintf(f->text, TEXT, "kernels %s, products %s, %.0f GFLOP/s on one core", k->name,
              k->products, kern_gflops(k, 240, 256, 256, 0.2));
     if (!kern_supported(ISA_AVX2)) {
-        snprintf(f->remedy, TEXT, "this CPU lacks AVX2: training works, slower, and \"same bits\" "
-                                  "holds for equal machines only");
+        snprintf(f->remedy, TEXT,
+                 "this CPU lacks AVX2: training works, slower, and \"same bits\" "
+                 "holds for equal machines only");
         return WARNING;
     }
     if (strcmp(k->products, "libxsmm")) {
-        snprintf(f->remedy, TEXT, "the system refuses executable pages to LIBXSMM: products are "
-                                  "slower; allow them (SELinux execmem, seccomp)");
+        snprintf(f->remedy, TEXT,
+                 "the system refuses executable pages to LIBXSMM: products are "
+                 "slower; allow them (SELinux execmem, seccomp)");
         return WARNING;
     }
     return GOOD;
@@ -68,7 +76,8 @@ static enum verdict check_memory(const struct config *cfg, struct finding *f)
     const struct env_class *env = NULL;
     struct env_spec spec;
     struct memory_budget b;
-    if (env_find(cfg->env.name, &env) || env->spec(cfg, &spec) || memory_budget(&b, cfg, &spec)) {
+    if (env_find(cfg->env.name, &env) || env->spec(cfg, &spec) ||
+        memory_budget(&b, cfg, &spec)) {
         snprintf(f->text, TEXT, "%s", err_text());
         return BAD;
     }
@@ -76,7 +85,8 @@ static enum verdict check_memory(const struct config *cfg, struct finding *f)
     snprintf(f->text, TEXT, "%s needs up to %.1f GiB, %.1f free", cfg->env.map, need, have);
     if (need <= have)
         return GOOD;
-    snprintf(f->remedy, TEXT, "lower replay.capacity (%u); `mag config --memory` shows the parts",
+    snprintf(f->remedy, TEXT,
+             "lower replay.capacity (%u); `mag config --memory` shows the parts",
              cfg->replay.capacity);
     return BAD;
 }
@@ -104,8 +114,9 @@ static enum verdict check_disk(const struct config *cfg, struct finding *f)
     }
     if (free_gib >= 2)
         return GOOD;
-    snprintf(f->remedy, TEXT, "a long run keeps all its episodes: free some space or set "
-                              "store.keep=replay");
+    snprintf(f->remedy, TEXT,
+             "a long run keeps all its episodes: free some space or set "
+             "store.keep=replay");
     return free_gib < 0.2 ? BAD : WARNING;
 }
 
@@ -120,7 +131,9 @@ static enum verdict check_file_system(const struct config *cfg, struct finding *
     int type = (int)v.f_type;
     bool network = type == NFS_MAGIC || type == SMB_MAGIC || type == CIFS_MAGIC;
     snprintf(f->text, TEXT, "run directories on a %s file system",
-             network ? "network" : type == FUSE_MAGIC ? "FUSE" : "local");
+             network              ? "network"
+             : type == FUSE_MAGIC ? "FUSE"
+                                  : "local");
     if (!network)
         return GOOD;
     snprintf(f->remedy, TEXT, "run.db needs a local disk (SQLite WAL): use --run-dir on one");
@@ -156,8 +169,8 @@ static enum verdict check_blas(const struct config *cfg, struct finding *f)
 {
     const char *threads = getenv("OPENBLAS_NUM_THREADS"), *core = getenv("OPENBLAS_CORETYPE");
     (void)cfg;
-    snprintf(f->text, TEXT, "OpenBLAS environment: threads %s, core %s", threads ? threads : "unset",
-             core ? core : "unset");
+    snprintf(f->text, TEXT, "OpenBLAS environment: threads %s, core %s",
+             threads ? threads : "unset", core ? core : "unset");
     return GOOD;
 }
 
@@ -165,7 +178,7 @@ static const struct {
     const char *name;
     check_fn *check;
 } checks[] = {
-    {"cpu", check_cpu},         {"cores", check_cores},       {"memory", check_memory},
+    {"cpu", check_cpu},         {"cores", check_cores},         {"memory", check_memory},
     {"disk", check_disk},       {"storage", check_file_system}, {"files", check_files},
     {"sockets", check_sockets}, {"blas", check_blas},
 };
@@ -181,8 +194,9 @@ int verb_doctor(int argc, char **argv)
     const struct flag flags[] = {ARGS_RUN_FLAGS, {0}};
     struct args a = {.verb = argv[0],
                      .usage = "[--preset NAME] [--map M] [key=value ...]",
-                     .about = "Checks this machine for the given settings; says how to mend what "
-                              "is wrong.",
+                     .about =
+                         "Checks this machine for the given settings; says how to mend what "
+                         "is wrong.",
                      .flags = flags,
                      .builder = builder};
     int status = args_parse(&a, argc, argv);

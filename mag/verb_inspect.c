@@ -212,6 +212,30 @@ static void print_method(const json_t *o)
                real(score, "chosen"), real(score, "mean"), whole(score, "iteration"));
 }
 
+/* Mean seconds of each phase over the iterations that train. */
+static void print_times(const json_t *o)
+{
+    static const char *const phase[] = {"collect", "model", "rm", "plan", "ppo", "whole"};
+    enum { PHASES = sizeof phase / sizeof *phase };
+    double sum[PHASES] = {0};
+    size_t i, n = 0;
+    const json_t *row;
+    json_array_foreach(json_object_get(o, "times"), i, row)
+    {
+        if (whole(row, "iteration") == 0)
+            continue;
+        n++;
+        for (size_t k = 0; k < PHASES; k++)
+            sum[k] += real(row, phase[k]);
+    }
+    if (!n)
+        return;
+    printf("  seconds      ");
+    for (size_t k = 0; k < PHASES; k++)
+        printf("%s %.2f%s", phase[k], sum[k] / (double)n, k + 1 < PHASES ? ", " : "");
+    printf(" (mean of %zu iterations)\n", n);
+}
+
 static void print_report(const struct look *l, const json_t *o)
 {
     static const char *const phase[] = {"collecting", "model", "R_m", "policy"};
@@ -234,6 +258,7 @@ static void print_report(const struct look *l, const json_t *o)
     printf("  determinism  %lld items computed twice, %lld differed\n",
            whole(ppo, "duplicates"), whole(ppo, "divergence"));
     print_method(o);
+    print_times(o);
     json_array_foreach(json_object_get(o, "evals"), i, w)
     {
         printf("  evaluation   round %lld, %s: won %lld of %lld, return %.2f\n",

@@ -385,13 +385,17 @@ static void clean_up(struct team *t)
     rmdir(t->ipc_dir);
 }
 
-static int final_evaluation(const struct team *t)
+/* What was done and how long each phase took, then how well the team plays. */
+static int final_report(struct team *t)
 {
+    char *summary[] = {"inspect", t->run_dir, NULL};
+    say(t, "training is complete");
+    if (!t->quiet)
+        verb_inspect(2, summary);
     if (t->no_eval)
         return 0;
     struct eval_report report;
     struct eval_request request = {.path = t->run_dir, .episodes = t->cfg.eval.episodes};
-    say(t, "training is complete; evaluating");
     int err = evaluate_run(&request, &report);
     if (err)
         return fail(EXIT_INTERNAL, "train", "evaluation: %s", err_text());
@@ -415,7 +419,7 @@ static int run_team(struct team *t)
         printf("saved; continue with: mag resume %s\n", t->run_dir);
         return 128 + interrupt_signal;
     }
-    return status ? status : final_evaluation(t);
+    return status ? status : final_report(t);
 }
 
 /* ------------------------------------------------------------------------------- the verbs */
