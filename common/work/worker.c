@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 enum {
     TICK_MS = 100,
@@ -163,6 +164,19 @@ static void lose_session(struct worker *w, int64_t now, const char *why)
     w->hello_ms = now + jitter();
 }
 
+/* Memory of this process now, all its buffers opened. */
+static size_t resident_mb(void)
+{
+    unsigned long total = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f) {
+        if (fscanf(f, "%lu %lu", &total, &resident) != 2)
+            resident = 0;
+        fclose(f);
+    }
+    return (size_t)(resident * (unsigned long)sysconf(_SC_PAGESIZE)) >> 20;
+}
+
 /* A WELCOME of another run, or the first one. */
 static int begin_run(struct worker *w, const struct wire_welcome *m)
 {
@@ -194,9 +208,10 @@ static void on_welcome(struct worker *w, const struct wire_welcome *m, int64_t n
             worker_exit(w, EXIT_CONFIG, "cannot take part");
             return;
         }
-        log_info("connected", "env=%s map=%s N=%zu O=%zu A=%zu limit=%zu", w->run->cfg.env.name,
-                 w->run->cfg.env.map, w->run->spec.n_agents, w->run->spec.obs,
-                 w->run->spec.actions, w->run->spec.episode_limit);
+        log_info("connected", "env=%s map=%s N=%zu O=%zu A=%zu limit=%zu memory_mb=%zu",
+                 w->run->cfg.env.name, w->run->cfg.env.map, w->run->spec.n_agents,
+                 w->run->spec.obs, w->run->spec.actions, w->run->spec.episode_limit,
+                 resident_mb());
     } else {
         log_info("connected again", "durable_seq=%llu", (unsigned long long)m->durable_seq);
     }
@@ -449,6 +464,27 @@ static void close_handles(struct worker *w)
     }
 }
 
+/* Lines carry the first digits of the worker's id, so that replicas can be told apart. */
+static void start_log(const struct worker *w)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    static const char *const formats[] = {"auto", "text", "json"};
+    enum log_level level = LOG_INFO;
+    enum log_format format = LOG_AUTO;
+    char id[9];
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        if (!strcmp(w->c.cfg->log.level, levels[i]))
+            level = (enum log_level)i;
+    }
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (!strcmp(w->c.cfg->log.format, formats[i]))
+            format = (enum log_format)i;
+    }
+    snprintf(id, sizeof id, "%02x%02x%02x%02x", w->worker_id[0], w->worker_id[1],
+             w->worker_id[2], w->worker_id[3]);
+    log_init(w->c.name, id, level, format);
+}
+
 int worker_open(struct worker **out, const struct worker_cfg *c)
 {
     struct worker *w = calloc(1, sizeof *w);
@@ -469,6 +505,8 @@ int worker_open(struct worker **out, const struct worker_cfg *c)
     int err = w->run && w->msg ? 0 : err_set(ERR_NOMEM, "out of memory for a worker");
     if (!err)
         err = worker_identity(w->worker_id, c->state_dir);
+    if (!err)
+        start_log(w);
     if (!err)
         err = link_ctx_open(&w->ctx, 1);
     if (!err)

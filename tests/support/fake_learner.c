@@ -103,6 +103,8 @@ void fake_open(struct fake_learner *f, const char *const *keys)
     memcpy(f->local.net_link.control, f->endpoint[0], sizeof f->endpoint[0]);
     memcpy(f->local.net_link.data, f->endpoint[1], sizeof f->endpoint[1]);
     memcpy(f->local.net_link.weights, f->endpoint[2], sizeof f->endpoint[2]);
+    snprintf(f->local.log.level, sizeof f->local.log.level, "%s",
+             getenv("MAG_TEST_LOG") ? "debug" : "error");
     bind_all(f);
 }
 
