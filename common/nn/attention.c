@@ -255,7 +255,9 @@ void attention_mask(const struct kern *k, const struct attention *a, struct atte
                     float rate)
 {
     bug_on(!t->layer[layer].mask[site] || row0 + rows > t->rows);
-    t->keep = 1 / (1 - rate);
+    float keep = 1 / (1 - rate);
+    if (t->keep != keep) /* set before the loop when many threads draw masks */
+        t->keep = keep;
     k->drop_mask(t->layer[layer].mask[site] + site_size(a, site, row0), u, rate,
                  site_size(a, site, rows));
 }
