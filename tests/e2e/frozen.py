@@ -9,12 +9,12 @@ import mag
 # batch it was frozen in is still open.
 LONG = {
     "train.windows": 32, "job.windows": 1, "imagine.steps": 12, "imagine.candidates": 12, "imagine.horizon": 12,
-    "replay.window": 12, "net.width": 64, "service.lease_ms": 600, "service.heartbeat_ms": 100,
+    "replay.window": 12, "net.width": 64, "train.batches": 1, "service.lease_ms": 600, "service.heartbeat_ms": 100,
 }
 
 
 def team_of(team, name, frozen=None):
-    learner = team.learner(name, iterations=4, planners=2, changes=LONG)
+    learner = team.learner(name, iterations=2, planners=2, changes=LONG)
     workers = [team.worker(name, "actor"), team.worker(name, "planner", 1),
                team.worker(name, "planner", 2, env={"MAG_FAULT": frozen} if frozen else None)]
     return learner, workers

@@ -3,8 +3,10 @@
 
 A named fault point (MAG_FAULT=name:k, docs/testing.md) kills one process when it passes there for
 the k-th time; the others are killed right after it. Then there are kills of everything at seeded
-times, of a learner that `mag train` must restart, and of workers that must be replaced.
+times, of a learner that `mag train` must restart, of workers that must be replaced, and stops by
+Ctrl-C at seeded times.
 """
+import json
 import random
 import signal
 import sys
@@ -33,6 +35,7 @@ POINTS = [
     ("planner", "planner.job", (2, 30)),          # computed or about to be
 ]
 TIMED = 3
+MANY = 40
 
 
 def stored_before(run):
@@ -64,10 +67,15 @@ def at_a_point(team, name, role, point, k, want):
     roles["learner"] = team.learner(name, env=env if role == "learner" else None)
     victim = roles[role]
     mag.check(victim.wait(60, status=None) == -signal.SIGKILL, "%s:%d was not reached\n%s" % (point, k, victim.tail()))
-    for p in roles.values():
-        p.signal(signal.SIGKILL)
-        p.wait(10, status=None)
-    finish(team, name, want, stored_before(team.path(name)))
+    if role == "learner":
+        for p in roles.values():
+            p.signal(signal.SIGKILL)
+            p.wait(10, status=None)
+        finish(team, name, want, stored_before(team.path(name)))
+    else:  # another one takes over while the learner waits
+        team.worker(name, role, 2)
+        roles["learner"].wait(60)
+        finish(team, name, want, set())
 
 
 def at_a_time(team, name, seconds, want):
@@ -80,6 +88,35 @@ def at_a_time(team, name, seconds, want):
             mag.kill(pid)
     p.wait(10, status=None)
     finish(team, name, want, stored_before(team.path(name)))
+
+
+def stopped_again_and_again(team, rng, want):
+    """SIGINT at seeded times, cuts inside every phase: six stops and resumes of one longer run."""
+    run, stops = team.path("stops"), 0
+    p = team.start("stops-0", *team.train_words("stops", iterations=MANY))
+    while p.running() and stops < 12:
+        time.sleep(rng.uniform(0.25, 0.9))
+        p.signal(signal.SIGINT)
+        status = p.wait(30, status=None)
+        mag.check(status in (0, 130), "stop %d: exit status %d\n%s" % (stops, status, p.tail()))
+        if status == 0:
+            break
+        stops += 1
+        p = team.start("stops-%d" % stops, "resume", run, "--no-eval")
+    p.wait(90)
+    mag.say("stopped %d times; cuts: %s" % (stops, sorted(cuts(team))))
+    mag.check(stops >= 3, "too few stops to mean anything")
+    mag.check(mag.hash_of(run) == want, "stops: another hash")
+    o = mag.inspect(run)
+    mag.check(o["ppo"]["rows"] == o["ppo"]["rows_from_results"], str(o["ppo"]))
+    mag.check(len(set(map(lambda u: tuple(u.values())[1:], o["updates"]))) == 1, "updates %s" % o["updates"])
+
+
+def cuts(team):
+    """The phases in which checkpoints of a stop were taken."""
+    with open(team.path("stops", "logs", "learner.log")) as f:
+        lines = [json.loads(line) for line in f if line.startswith("{")]
+    return {l["phase"] for l in lines if l.get("event") == "checkpoint written"}
 
 
 def restarted_by_train(team, want):
@@ -114,6 +151,8 @@ def kill_resume():
             if not only or "time" in only:
                 mag.say("kill %2d: all processes after %.3f s" % (len(POINTS) + i + 1, seconds))
                 at_a_time(team, "time%d" % i, seconds, want)
+        if not only or "stops" in only:
+            stopped_again_and_again(team, rng, mag.hash_of(team.train("many", iterations=MANY)))
         if not only or "restart" in only:
             restarted_by_train(team, want)
 
