@@ -62,7 +62,7 @@ struct link {
     int fd;
     bool server, closing;
     bool fresh;   /* something was queued since the last flush */
-    bool pending; /* the last turn ended on its budget, work remains */
+    bool pending; /* the last turn ended on its budget, and prepare has not seen it yet */
     int64_t max_msg;
     char endpoint[512];
 
@@ -371,6 +371,7 @@ static void on_idle(uv_idle_t *h)
 static void on_prepare(uv_prepare_t *h)
 {
     struct link *ln = h->data;
+    ln->pending = false;
     if (ln->fresh || readable(ln))
         uv_idle_start(&ln->idle, on_idle);
 }
@@ -398,8 +399,8 @@ static void on_check(uv_check_t *h)
         flush(ln);
 }
 
-/* Work that no edge announced: the descriptor is silent, the last turn ended with nothing left,
- * and yet there is a message. The turn this timer causes serves it. */
+/* Work that no edge announced: the loop slept, the descriptor is silent, and yet there is a
+ * message. The turn this timer causes serves it. */
 static void on_timer(uv_timer_t *h)
 {
     struct link *ln = h->data;

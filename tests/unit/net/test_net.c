@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-enum { ECHOES = 20000, WINDOW = 50, MAX_MSG = 64 * 1024 };
+enum { ECHOES = 20000, WINDOW = 200, MAX_MSG = 64 * 1024 };
 
 struct bench {
     uv_loop_t loop;
@@ -180,6 +180,40 @@ START_TEST(twenty_thousand_echoes_over_ipc_miss_no_edge)
     ipc_endpoint(endpoint, sizeof endpoint, dir, sizeof dir);
     echo_all(endpoint);
     rmdir(dir);
+}
+END_TEST
+
+static void count_turn(uv_prepare_t *p)
+{
+    (*(size_t *)p->data)++;
+}
+
+static void stop_loop(uv_timer_t *t)
+{
+    uv_stop(t->loop);
+}
+
+START_TEST(a_link_with_nothing_to_do_lets_the_loop_sleep)
+{
+    struct bench b;
+    uv_prepare_t turns;
+    uv_timer_t pause;
+    size_t count = 0;
+    bench_open(&b, "tcp://127.0.0.1:*");
+    bench_client(&b);
+    b.target = 300;
+    client_fill(&b);
+    uv_run(&b.loop, UV_RUN_DEFAULT);
+    uv_prepare_init(&b.loop, &turns);
+    turns.data = &count;
+    uv_prepare_start(&turns, count_turn);
+    uv_timer_init(&b.loop, &pause);
+    uv_timer_start(&pause, stop_loop, 500, 0);
+    uv_run(&b.loop, UV_RUN_DEFAULT);
+    ck_assert_msg(count < 200, "%zu turns in half a second", count); /* spinning: 100 000 */
+    uv_close((uv_handle_t *)&turns, NULL);
+    uv_close((uv_handle_t *)&pause, NULL);
+    bench_close(&b);
 }
 END_TEST
 
@@ -455,6 +489,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, twenty_thousand_echoes_over_tcp_miss_no_edge);
     tcase_add_test(tc, twenty_thousand_echoes_over_ipc_miss_no_edge);
+    tcase_add_test(tc, a_link_with_nothing_to_do_lets_the_loop_sleep);
     tcase_add_test(tc, wrong_frame_counts_are_reported_and_the_peer_can_go_on);
     tcase_add_test(tc, an_oversized_frame_never_arrives_and_hurts_nobody_else);
     tcase_add_test(tc, a_vanished_peer_is_counted_and_others_are_served);
