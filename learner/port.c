@@ -16,12 +16,14 @@
  *   3. PPO's rows exist only after every job of the batch is DONE */
 #include "port.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum slot_state { SLOT_OPEN, SLOT_FILLED, SLOT_TAKEN };
 enum job_state { JOB_OPEN, JOB_COPYING, JOB_DONE };
@@ -237,12 +239,20 @@ void port_checkpoint_taken(struct port *p)
     unlock(p);
 }
 
-int port_wait_workers(struct port *p, size_t actors, size_t planners)
+int port_wait_workers(struct port *p, size_t actors, size_t planners, int64_t patience_ms)
 {
+    int64_t patient_until = clock_mono_ms() + patience_ms;
     int err = 0;
     lock(p);
-    while ((p->actors < actors || p->planners < planners) && !(err = reason(p)))
-        pthread_cond_wait(&p->changed, &p->mu);
+    while ((p->actors < actors || p->planners < planners) && !(err = reason(p))) {
+        bool enough = p->actors >= (actors > 0) && p->planners >= (planners > 0);
+        if (enough && clock_mono_ms() >= patient_until)
+            break;
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec++; /* look at the clock each second; a jump of it costs nothing */
+        pthread_cond_timedwait(&p->changed, &p->mu, &until);
+    }
     unlock(p);
     return err;
 }

@@ -38,7 +38,8 @@ void port_workers(struct port *p, size_t actors, size_t planners);
 /* 0, ERR_INTERRUPTED, or ERR_AGAIN (checkpoint wanted): without waiting. */
 int port_poll(struct port *p);
 void port_checkpoint_taken(struct port *p);
-int port_wait_workers(struct port *p, size_t actors, size_t planners);
+/* Wait until so many workers are there; after patience_ms one of each kind will do. */
+int port_wait_workers(struct port *p, size_t actors, size_t planners, int64_t patience_ms);
 
 enum { PORT_EPISODES_MAX = 4096 };
 struct port_play {

@@ -29,6 +29,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* How long all of workers.actors and workers.planners are waited for; then those that came
+ * begin, because somebody may have scaled the run down on purpose. */
+enum { PATIENCE_MS = 30000 };
+
 double trainer_now_s(void)
 {
     return (double)clock_mono_us() / 1e6;
@@ -428,7 +432,8 @@ static int wait_for_workers(struct trainer *t)
     t->view.wait_planners = cfg->workers.planners;
     board_put(t->c.board, &t->view);
     do
-        err = port_wait_workers(t->c.port, cfg->workers.actors, cfg->workers.planners);
+        err = port_wait_workers(t->c.port, cfg->workers.actors, cfg->workers.planners,
+                                PATIENCE_MS);
     while (trainer_wait_again(t, &err));
     return err;
 }

@@ -144,6 +144,18 @@ START_TEST(the_first_failure_is_what_every_wait_reports)
 }
 END_TEST
 
+START_TEST(a_run_starts_with_all_workers_or_after_a_while_with_one_of_each)
+{
+    port_workers(p, 2, 2);
+    ck_assert_int_eq(port_wait_workers(p, 2, 2, 1 << 30), 0);
+    port_workers(p, 1, 1);
+    ck_assert_int_eq(port_wait_workers(p, 2, 2, 0), 0);
+    port_workers(p, 3, 0);
+    port_interrupt(p); /* the only way out: no planner, however long it takes */
+    ck_assert_int_eq(port_wait_workers(p, 2, 2, 0), ERR_INTERRUPTED);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------- planning */
 
 enum { W = 5, B = 3, STEPS = 2, STARTS = W - 2, S = STARTS * B };
@@ -271,6 +283,7 @@ static Suite *suite(void)
     tcase_add_test(tc, a_wait_ends_when_the_run_is_interrupted);
     tcase_add_test(tc, a_wait_ends_for_a_checkpoint_and_can_be_taken_up_again);
     tcase_add_test(tc, the_first_failure_is_what_every_wait_reports);
+    tcase_add_test(tc, a_run_starts_with_all_workers_or_after_a_while_with_one_of_each);
     tcase_add_test(tc, rows_land_at_their_start_whichever_job_comes_first);
     tcase_add_test(tc, a_batch_is_not_ready_before_every_job_came_back);
     tcase_add_test(tc, the_first_result_wins_and_the_second_finds_its_digest);
