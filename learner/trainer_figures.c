@@ -265,7 +265,8 @@ static void service_figures(struct trainer *t)
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
         trainer_metric(t, "resource/rss_mb", (double)usage.ru_maxrss / 1024);
         trainer_metric(t, "resource/cpu_s",
-                       (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec));
+                       (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
     }
 }
 
