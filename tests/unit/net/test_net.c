@@ -24,7 +24,7 @@ struct bench {
     size_t sent, echoed, back, bad, target;
     size_t client_got;
     struct link_msg *kept;
-    bool timed_out, keep;
+    bool timed_out, keep, silent;
 };
 
 static const unsigned char envelope[8] = {'M', 'G', 1, 0, 1, 0, 0, 0};
@@ -48,6 +48,11 @@ static void server_recv(struct link *ln, void *arg, struct link_msg *m)
 {
     struct bench *b = arg;
     b->echoed++;
+    if (b->silent) {
+        if (b->echoed == b->target)
+            uv_stop(&b->loop);
+        return;
+    }
     if (b->keep) {
         b->kept = link_msg_take(m);
         uv_stop(&b->loop);
@@ -266,6 +271,25 @@ START_TEST(wrong_frame_counts_are_reported_and_the_peer_can_go_on)
     run_until(&b, &b.echoed, 2);
     ck_assert_uint_eq(b.bad, 3);
     ck_assert_uint_eq(b.echoed, 2);
+    raw_close(&r);
+    bench_close(&b);
+}
+END_TEST
+
+START_TEST(a_burst_is_served_batch_after_batch_without_new_edges)
+{
+    struct bench b;
+    struct raw r;
+    bench_open(&b, "tcp://127.0.0.1:*");
+    b.silent = true; /* answers would wake the loop by themselves */
+    raw_open(&r, link_endpoint(b.server));
+    for (int i = 0; i < 900; i++)
+        raw_send(&r, 2, 10);
+    usleep(300000); /* all of it waits in the socket before the loop looks */
+    b.target = 900;
+    uv_run(&b.loop, UV_RUN_DEFAULT);
+    ck_assert_uint_eq(b.echoed, 900);
+    ck_assert_uint_eq(link_missed_edges(b.server), 0);
     raw_close(&r);
     bench_close(&b);
 }
@@ -491,6 +515,7 @@ int main(void)
     tcase_add_test(tc, twenty_thousand_echoes_over_ipc_miss_no_edge);
     tcase_add_test(tc, a_link_with_nothing_to_do_lets_the_loop_sleep);
     tcase_add_test(tc, wrong_frame_counts_are_reported_and_the_peer_can_go_on);
+    tcase_add_test(tc, a_burst_is_served_batch_after_batch_without_new_edges);
     tcase_add_test(tc, an_oversized_frame_never_arrives_and_hurts_nobody_else);
     tcase_add_test(tc, a_vanished_peer_is_counted_and_others_are_served);
     tcase_add_test(tc, a_peer_that_dies_midway_leaves_the_server_usable);
