@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same seed gives the same bits, whoever plays, plans and computes; another seed others."""
+import json
+
 import mag
 
 
@@ -38,7 +40,10 @@ def same_bits():
             run = team.train("run%d" % i, actors=actors, planners=planners, changes=changes)
             check_run(run, actors, planners)
             hashes[name] = mag.hash_of(run)
-            mag.say("%-22s %s" % (name, hashes[name]))
+            with open(run + "/run.json") as f:
+                isa = json.load(f)["isa"]
+            mag.check(isa == changes.get("compute.isa", isa), "%s: the learner computed with %s" % (name, isa))
+            mag.say("%-22s %s (%s)" % (name, hashes[name], isa))
         mag.check(len(set(hashes.values())) == 1, "the hashes differ")
         other = mag.hash_of(team.train("other", seed=4))
         mag.say("%-22s %s" % ("another seed", other))

@@ -54,8 +54,10 @@ bool store_dirty(const struct store *s); /* rows wait for a commit */
 int store_stream(struct store *s, const unsigned char worker_id[WIRE_ID], uint64_t incarnation,
                  uint64_t *durable, uint64_t *selective);
 
-/* Resume: mark as orphan what must not be trained on again, cut metrics, evals and jobs past
- * the checkpoint. Episodes with episode_no >= next_episode stay (contracts.md 8). */
+/* Resume: cut metrics from `iteration` on and jobs of later iterations. Jobs of `iteration`
+ * itself stay: those planned again must come out equal. Episodes with episode_no >=
+ * next_episode stay: the trainer uses them again or marks them orphans (contracts.md 8);
+ * evaluations stay and are replaced when their round is played again. */
 int store_rewind(struct store *s, uint64_t iteration, uint64_t next_episode);
 
 /* One stored training episode by number, its message body decompressed into *body (malloc'ed).
