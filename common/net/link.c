@@ -8,7 +8,7 @@
  *     prepare   before the loop sleeps: work waiting? then an idle handle makes it not sleep
  *     poll      empty: it only ends the sleep
  *     check     after it: receive a bounded batch, flush the out-queue, look again
- *     timer     every 100 ms: counts work that no edge announced; the turn it causes serves it
+ *     timer     every 100 ms: the turn it causes finds, counts and serves what no edge announced
  *
  * SENDING  Everything goes through the out-queue, flushed in check; nothing else in the program
  * calls zmq_msg_send. A message that one ROUTER peer cannot take now waits and only later
@@ -61,8 +61,9 @@ struct link {
     void *sock;
     int fd;
     bool server, closing;
-    bool fresh;   /* something was queued since the last flush */
-    bool pending; /* the last turn ended on its budget, and prepare has not seen it yet */
+    bool fresh;  /* something was queued since the last flush */
+    bool armed;  /* prepare saw work: this turn does not sleep */
+    bool polled; /* the descriptor ended this turn's sleep */
     int64_t max_msg;
     char endpoint[512];
 
@@ -358,9 +359,12 @@ nomem:
 
 /* ---------------------------------------------------------------------------- loop hooks */
 
+/* Empty but for a note: it only ended the sleep; on_check does the work. */
 static void on_poll(uv_poll_t *h, int status, int events)
 {
-    (void)h, (void)status, (void)events; /* it only ended the sleep; on_check does the work */
+    struct link *ln = h->data;
+    (void)status, (void)events;
+    ln->polled = true;
 }
 
 static void on_idle(uv_idle_t *h)
@@ -371,44 +375,47 @@ static void on_idle(uv_idle_t *h)
 static void on_prepare(uv_prepare_t *h)
 {
     struct link *ln = h->data;
-    ln->pending = false;
-    if (ln->fresh || readable(ln))
+    ln->polled = false;
+    ln->armed = ln->fresh || readable(ln);
+    if (ln->armed)
         uv_idle_start(&ln->idle, on_idle);
+}
+
+/* The loop slept on this socket, something else woke it, the descriptor is silent, and yet
+ * there is a message: an edge was missed. */
+static bool edge_missed(const struct link *ln)
+{
+    struct pollfd p = {.fd = ln->fd, .events = POLLIN};
+    return !ln->armed && !ln->polled && poll(&p, 1, 0) == 0 && readable(ln);
+}
+
+static void receive(struct link *ln)
+{
+    long long bytes = 0;
+    int64_t start = clock_mono_us();
+    /* The budget keeps timers, signals and other links alive under a flood. */
+    for (int i = 0; i < LINK_BATCH && bytes < LINK_BATCH_BYTES && readable(ln); i++) {
+        long long n = recv_one(ln);
+        if (n < 0 || ln->closing || clock_mono_us() - start >= LINK_BATCH_US)
+            break;
+        bytes += n;
+    }
 }
 
 static void on_check(uv_check_t *h)
 {
     struct link *ln = h->data;
     uv_idle_stop(&ln->idle);
-    long long bytes = 0;
-    int64_t start = clock_mono_us();
-    ln->pending = false;
-    for (int i = 0; readable(ln); i++) {
-        /* The budget keeps timers, signals and other links alive under a flood. */
-        if (i >= LINK_BATCH || bytes >= LINK_BATCH_BYTES ||
-            clock_mono_us() - start >= LINK_BATCH_US) {
-            ln->pending = true;
-            break;
-        }
-        long long n = recv_one(ln);
-        if (n < 0 || ln->closing)
-            break;
-        bytes += n;
-    }
+    ln->missed_edges += edge_missed(ln);
+    receive(ln);
     if (!ln->closing)
         flush(ln);
 }
 
-/* Work that no edge announced: the loop slept, the descriptor is silent, and yet there is a
- * message. The turn this timer causes serves it. */
-static void on_timer(uv_timer_t *h)
+/* The safety net: a turn at least every LINK_SAFETY_MS, whatever the descriptor says. */
+static void on_timer(uv_timer_t *t)
 {
-    struct link *ln = h->data;
-    if (ln->pending || ln->fresh)
-        return;
-    struct pollfd p = {.fd = ln->fd, .events = POLLIN};
-    if (poll(&p, 1, 0) == 0 && readable(ln))
-        ln->missed_edges++;
+    (void)t;
 }
 
 /* --------------------------------------------------------------------------- open, close */
