@@ -27,7 +27,8 @@ LABEL org.opencontainers.image.title="Magellan" \
       org.opencontainers.image.description="Multi-agent reinforcement learning from learned world models" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY deploy/install deploy/packages /tmp/deploy/
-# /runs and /keys belong to the user before USER is set, so that named volumes inherit it.
+# /runs and /keys belong to the user before USER is set, so that named volumes inherit it. No
+# VOLUME: every actor and planner would leave an anonymous one behind.
 RUN /tmp/deploy/install run \
     && rm -rf /tmp/deploy /var/lib/apt/lists/* /var/cache/apt/* /var/log/*.log /var/log/apt \
     && useradd --system --uid 10001 --no-create-home --home-dir /runs mag \
@@ -36,7 +37,6 @@ RUN /tmp/deploy/install run \
 COPY --from=build /usr/local/bin/mag /usr/local/bin/mag
 USER 10001
 WORKDIR /runs
-VOLUME ["/runs"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["mag", "healthcheck"]
 ENTRYPOINT ["mag"]
 CMD ["help"]

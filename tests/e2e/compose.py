@@ -122,7 +122,12 @@ def down():
               "a network is left")
 
 
+def volumes():
+    return set(sh("docker", "volume", "ls", "-q").split())
+
+
 def compose():
+    before = volumes()
     up()
     o = wait_progress("the policy's version advances twice and 2 + 2 workers have accepted items",
                       lambda o: policy_versions(o) >= 2 and len(accepted(o, "actor")) >= 2 and
@@ -142,6 +147,8 @@ def compose():
     mag.check("run resumed" in log, "the learner does not say that it resumed\n" + log[:3000])
     mag.say("resumed; iterations %d" % o["iterations"])
     down()
+    left = [v for v in volumes() - before if v != PROJECT + "_runs"]
+    mag.check(not left, "volumes are left: %s" % left)
 
 
 def run_all():
