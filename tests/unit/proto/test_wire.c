@@ -363,6 +363,60 @@ START_TEST(a_result_that_cannot_be_true_is_refused)
 }
 END_TEST
 
+START_TEST(jobs_and_results_of_impossible_size_are_refused)
+{
+    struct wire_job j;
+    struct wire_result r;
+    unsigned char *body;
+    size_t n;
+    for (int c = 0; c < 4; c++) {
+        sample_job(&j);
+        uint32_t *dim[] = {&j.rows, &j.W, &j.N, &j.O};
+        *dim[c] = 0;
+        ck_assert_int_eq(wire_job_pack(&j, &body, &n), ERR_INVAL);
+        *dim[c] = 65536;
+        ck_assert_int_eq(wire_job_pack(&j, &body, &n), ERR_INVAL);
+    }
+    sample_job(&j);
+    j.rows = j.W = j.O = 65535;
+    ck_assert_int_eq(wire_job_pack(&j, &body, &n), ERR_INVAL);
+    for (int c = 0; c < 6; c++) {
+        sample_result(&r);
+        uint32_t *dim[] = {&r.starts, &r.steps, &r.N, &r.C, &r.D, &r.A};
+        *dim[c] = 0;
+        ck_assert_int_eq(wire_result_pack(&r, &body, &n), ERR_INVAL);
+    }
+    sample_result(&r);
+    r.starts = r.D = 65535;
+    ck_assert_int_eq(wire_result_pack(&r, &body, &n), ERR_INVAL);
+}
+END_TEST
+
+START_TEST(a_result_names_only_available_actions)
+{
+    struct wire_result r, out;
+    unsigned char *body;
+    size_t n;
+    static unsigned char action[12], avail[24];
+    for (int c = 0; c < 3; c++) {
+        sample_result(&r);
+        memcpy(action, r.action, sizeof action);
+        memcpy(avail, r.avail, sizeof avail);
+        if (c == 0)
+            action[11] = 11; /* A */
+        else if (c == 1)
+            action[3] = action[3] == 1 ? 2 : 1; /* masked */
+        else
+            avail[23] |= 0x80; /* beyond A */
+        r.action = action;
+        r.avail = avail;
+        ck_assert_int_eq(wire_result_pack(&r, &body, &n), 0);
+        ck_assert_msg(wire_result_parse(&out, body, n) == ERR_PROTO, "case %d", c);
+        free(body);
+    }
+}
+END_TEST
+
 START_TEST(unknown_keys_are_skipped_and_repeated_ones_refused)
 {
     struct wire_cancel out;
@@ -439,6 +493,8 @@ int main(void)
     tcase_add_test(tc, a_job_survives_the_trip);
     tcase_add_test(tc, a_result_survives_the_trip);
     tcase_add_test(tc, a_result_that_cannot_be_true_is_refused);
+    tcase_add_test(tc, jobs_and_results_of_impossible_size_are_refused);
+    tcase_add_test(tc, a_result_names_only_available_actions);
     tcase_add_test(tc, unknown_keys_are_skipped_and_repeated_ones_refused);
     tcase_add_test(tc, the_set_digest_sees_weights_and_not_versions);
     tcase_add_test(tc, weights_headers_are_bounded);
