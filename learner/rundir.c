@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "learner/run_place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,55 +20,6 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
-
-static int make_dirs(const char *path)
-{
-    char at[RUN_DIR];
-    snprintf(at, sizeof at, "%s", path);
-    for (char *p = at + 1;; p++) {
-        if (*p != '/' && *p != '\0')
-            continue;
-        char keep = *p;
-        *p = '\0';
-        if (mkdir(at, 0777) != 0 && errno != EEXIST)
-            return err_set(ERR_IO, "cannot create %s: %s", at, strerror(errno));
-        if (!keep)
-            return 0;
-        *p = keep;
-    }
-}
-
-/* 2026-01-31T12:00:00.000Z -> 20260131T120000Z */
-static void stamp(char out[20])
-{
-    char text[25];
-    size_t n = 0;
-    clock_rfc3339(text, clock_wall_ms());
-    for (const char *p = text; *p && *p != '.'; p++)
-        if (*p != '-' && *p != ':')
-            out[n++] = *p;
-    out[n++] = 'Z';
-    out[n] = '\0';
-}
-
-static int new_name(struct rundir *r, const struct config *cfg)
-{
-    char utc[20], link[64], tmp[64];
-    unsigned char id[3] = {0};
-    stamp(utc);
-    if (getrandom(id, sizeof id, 0) != (ssize_t)sizeof id)
-        return err_set(ERR_IO, "no random bytes: %s", strerror(errno));
-    snprintf(r->path, sizeof r->path, "runs/%s/%s-%llu-%02x%02x%02x", cfg->env.map, utc,
-             (unsigned long long)cfg->seed, id[0], id[1], id[2]);
-    int err = make_dirs(r->path);
-    if (err)
-        return err;
-    snprintf(link, sizeof link, "runs/current");
-    snprintf(tmp, sizeof tmp, "runs/.current-%ld", (long)getpid());
-    if (symlink(r->path + strlen("runs/"), tmp) == 0)
-        rename(tmp, link);
-    return 0;
-}
 
 static int lock_dir(struct rundir *r)
 {
@@ -134,13 +86,7 @@ int run_dir_open(struct rundir *r, const struct config *cfg)
     char db[RUN_DIR + 16];
     memset(r, 0, sizeof *r);
     r->lock_fd = -1;
-    int err = 0;
-    if (cfg->run_dir[0]) {
-        snprintf(r->path, sizeof r->path, "%s", cfg->run_dir);
-        err = make_dirs(r->path);
-    } else {
-        err = new_name(r, cfg);
-    }
+    int err = run_place(cfg, r->path, sizeof r->path);
     if (!err)
         err = lock_dir(r);
     if (err)

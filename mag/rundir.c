@@ -2,65 +2,21 @@
 /* rundir.c - names and settings of run directories. */
 #include "rundir.h"
 
-#include "base/clock.h"
 #include "base/err.h"
+#include "learner/run_place.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-/* mkdir -p */
-static int make_dirs(const char *path)
-{
-    char part[RUN_PATH];
-    snprintf(part, sizeof part, "%s", path);
-    for (char *p = part + 1;; p++) {
-        if (*p && *p != '/')
-            continue;
-        char end = *p;
-        *p = 0;
-        if (mkdir(part, 0755) && errno != EEXIST)
-            return err_set(ERR_IO, "cannot create %s: %s", part, strerror(errno));
-        if (!end)
-            return 0;
-        *p = end;
-    }
-}
-
-static void new_name(const struct config *cfg, char out[RUN_PATH])
-{
-    char now[25];
-    clock_rfc3339(now, clock_wall_ms());
-    snprintf(out, RUN_PATH, "runs/%s/%.4s%.2s%.2sT%.2s%.2s%.2sZ-%llu-%04x", cfg->env.map, now,
-             now + 5, now + 8, now + 11, now + 14, now + 17, (unsigned long long)cfg->seed,
-             randombytes_uniform(0x10000));
-}
-
-/* runs/current -> <map>/<name>; replaced by rename so that it always points somewhere. */
-static void point_current(const char *run_dir)
-{
-    unlink("runs/.current");
-    if (!symlink(run_dir + strlen("runs/"), "runs/.current"))
-        rename("runs/.current", "runs/current");
-}
 
 int rundir_make(const struct config *cfg, char out[RUN_PATH], bool *existed)
 {
     char probe[RUN_PATH + 32];
-    bool fresh = !cfg->run_dir[0];
-    if (fresh)
-        new_name(cfg, out);
-    else
-        snprintf(out, RUN_PATH, "%s", cfg->run_dir);
-    int err = make_dirs(out);
+    int err = run_place(cfg, out, RUN_PATH);
     if (err)
         return err;
-    if (fresh)
-        point_current(out);
     snprintf(probe, sizeof probe, "%s/run.db", out);
     *existed = !access(probe, F_OK);
     return 0;
