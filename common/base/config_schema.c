@@ -281,7 +281,7 @@ _Static_assert(sizeof config_keys / sizeof *config_keys <= CONFIG_KEYS_MAX, "rai
 /* clang-format off */
 const struct config_preset_row config_preset_rows[] = {
     /*                            paper  code     quickstart */
-    {"env.map",                  {NULL,  NULL,    "3s_vs_3z"}},
+    {"env.map",                  {NULL,  NULL,    "3m"}},
     {"net.width",                {NULL,  NULL,    "64"}},
     {"net.categoricals",         {NULL,  NULL,    "16"}},
     {"net.classes",              {NULL,  NULL,    "16"}},
@@ -294,7 +294,7 @@ const struct config_preset_row config_preset_rows[] = {
     {"collect.scale_updates",    {NULL,  NULL,    "false"}},
     {"train.model_steps",        {NULL,  NULL,    "40"}},
     {"train.rm_steps",           {NULL,  NULL,    "20"}},
-    {"train.batches",            {NULL,  NULL,    "4"}},
+    {"train.batches",            {NULL,  NULL,    "2"}},
     {"train.windows",            {NULL,  NULL,    "16"}},
     {"train.ppo_epochs",         {NULL,  NULL,    "5"}},
     {"train.minibatch",          {NULL,  NULL,    "512"}},
@@ -309,10 +309,10 @@ const struct config_preset_row config_preset_rows[] = {
     {"rm.rec",                   {NULL,  "code",  NULL}},
     {"lr.model",                 {NULL,  NULL,    "1e-3"}},
     {"lr.rm",                    {NULL,  NULL,    "1e-3"}},
-    {"lr.actor",                 {NULL,  NULL,    "5e-4"}},
+    {"lr.actor",                 {NULL,  NULL,    "3e-4"}},
     {"lr.critic",                {NULL,  NULL,    "1e-3"}},
     {"ppo.clip",                 {NULL,  NULL,    "0.2"}},
-    {"ppo.entropy",              {NULL,  NULL,    "0.015"}},
+    {"ppo.entropy",              {NULL,  NULL,    "0.02"}},
     {"ppo.anneal",               {NULL,  NULL,    "0.99998"}},
     {"job.windows",              {NULL,  NULL,    "4"}},
     {"eval.episodes",            {NULL,  NULL,    "100"}},
