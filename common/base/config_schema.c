@@ -150,8 +150,8 @@ const struct config_key config_keys[] = {
         "Clear the action that led into an episode's first state, as acting does."),
     U64("train.stop.env_steps", train.stop.env_steps, "0", 0, NO_LIMIT, "steps", CFG_ROLE,
         "Stop after this many environment steps; 0 is no bound. The first bound stops."),
-    U64("train.stop.iterations", train.stop.iterations, "0", 0, 16777215, "iterations", CFG_ROLE,
-        "Stop after this many iterations that train; 0 is no bound."),
+    U64("train.stop.iterations", train.stop.iterations, "0", 0, 16777215, "iterations",
+        CFG_ROLE, "Stop after this many iterations that train; 0 is no bound."),
     U64("train.stop.seconds", train.stop.seconds, "0", 0, 1e9, "s", CFG_ROLE,
         "Stop after this much wall time; 0 is no bound."),
 

@@ -24,9 +24,10 @@ int replay_add(struct replay *r, const struct wire_episode *e, const struct draw
  * overwrite anyway. Sampling is only right once they are overwritten. */
 void replay_skip(struct replay *r, size_t records);
 
-size_t replay_len(const struct replay *r);     /* records held, absorbing ones included */
-uint64_t replay_next(const struct replay *r);  /* records ever written */
-uint64_t replay_first_episode(const struct replay *r); /* lowest episode_no still (partly) held */
+size_t replay_len(const struct replay *r);    /* records held, absorbing ones included */
+uint64_t replay_next(const struct replay *r); /* records ever written */
+uint64_t
+replay_first_episode(const struct replay *r); /* lowest episode_no still (partly) held */
 
 /* Buffers for B windows of W records, from an arena; then fill them. */
 struct replay_batch {

@@ -19,7 +19,8 @@
 
 struct store; /* opaque */
 
-int store_open(struct store **out, const char *path); /* creates or migrates; ERR_IO, ERR_CORRUPT */
+int store_open(struct store **out,
+               const char *path); /* creates or migrates; ERR_IO, ERR_CORRUPT */
 int store_open_read(struct store **out, const char *path);
 void store_close(struct store *s);
 

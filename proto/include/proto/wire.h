@@ -27,13 +27,32 @@ enum wire_role { ROLE_ACTOR = 1, ROLE_PLANNER = 2, ROLE_ADMIN = 3 };
 /* Append, never renumber. */
 enum wire_type {
     /* control */
-    WIRE_HELLO = 1, WIRE_WELCOME, WIRE_ERROR, WIRE_PING, WIRE_PONG, WIRE_PLAY, WIRE_DRAIN,
-    WIRE_BYE, WIRE_STATUS, WIRE_STATUS_REPLY, WIRE_CHECKPOINT, WIRE_DRAIN_ALL,
+    WIRE_HELLO = 1,
+    WIRE_WELCOME,
+    WIRE_ERROR,
+    WIRE_PING,
+    WIRE_PONG,
+    WIRE_PLAY,
+    WIRE_DRAIN,
+    WIRE_BYE,
+    WIRE_STATUS,
+    WIRE_STATUS_REPLY,
+    WIRE_CHECKPOINT,
+    WIRE_DRAIN_ALL,
     /* data */
-    WIRE_EPISODE = 32, WIRE_ACK, WIRE_NACK, WIRE_CREDIT, WIRE_WANT, WIRE_JOB, WIRE_RESULT,
-    WIRE_RESULT_ACK, WIRE_CANCEL,
+    WIRE_EPISODE = 32,
+    WIRE_ACK,
+    WIRE_NACK,
+    WIRE_CREDIT,
+    WIRE_WANT,
+    WIRE_JOB,
+    WIRE_RESULT,
+    WIRE_RESULT_ACK,
+    WIRE_CANCEL,
     /* weights */
-    WIRE_GET = 64, WIRE_CHUNK, WIRE_GONE,
+    WIRE_GET = 64,
+    WIRE_CHUNK,
+    WIRE_GONE,
 };
 
 struct wire_envelope {
@@ -67,7 +86,8 @@ struct wire_hello {
     enum wire_role role;
     unsigned char worker_id[WIRE_ID];
     uint64_t incarnation;
-    char build[WIRE_TEXT], library[WIRE_TEXT], isa[WIRE_TEXT]; /* build id; product library; best set */
+    char build[WIRE_TEXT], library[WIRE_TEXT],
+        isa[WIRE_TEXT]; /* build id; product library; best set */
     uint64_t features;
     unsigned char run_id[WIRE_ID]; /* last seen, zeros: none */
     uint32_t cores, slots;         /* slots: episodes or jobs worked on at once */
@@ -93,8 +113,16 @@ struct wire_welcome {
     int64_t server_time_ms;
 };
 
-enum wire_error_code { WIRE_ERR_VERSION = 1, WIRE_ERR_NO_SESSION, WIRE_ERR_PIN, WIRE_ERR_ROLE,
-    WIRE_ERR_TOO_LARGE, WIRE_ERR_BANNED, WIRE_ERR_SHUTDOWN, WIRE_ERR_SPEC };
+enum wire_error_code {
+    WIRE_ERR_VERSION = 1,
+    WIRE_ERR_NO_SESSION,
+    WIRE_ERR_PIN,
+    WIRE_ERR_ROLE,
+    WIRE_ERR_TOO_LARGE,
+    WIRE_ERR_BANNED,
+    WIRE_ERR_SHUTDOWN,
+    WIRE_ERR_SPEC
+};
 struct wire_error {
     uint32_t code;
     bool retryable; /* false: the worker prints text and exits 78 */
@@ -114,7 +142,8 @@ struct wire_ping {
     uint64_t done;   /* episodes or jobs finished since start */
     uint32_t loop_lag_ms;
     uint32_t running_count;
-    struct wire_running running[WIRE_RUNNING_MAX]; /* what is being worked on: renews its lease */
+    struct wire_running
+        running[WIRE_RUNNING_MAX]; /* what is being worked on: renews its lease */
 };
 struct wire_pong {
     struct wire_set set; /* newest */
@@ -161,7 +190,8 @@ struct wire_control {
 };
 int wire_control_pack(const struct wire_control *c, unsigned char **body, size_t *n);
 /* type: the envelope's. Strings are cut to their fields only if valid; too long is an error. */
-int wire_control_parse(struct wire_control *out, enum wire_type type, const void *body, size_t n);
+int wire_control_parse(struct wire_control *out, enum wire_type type, const void *body,
+                       size_t n);
 
 /* -------------------------------------------------------------------------------- data */
 
@@ -247,7 +277,7 @@ struct wire_result {
     uint64_t job_id, set_id;
     uint32_t attempt, part, parts; /* one part per window of the job, 0-based */
     uint32_t starts, steps, N, C, D, A;
-    uint32_t stats_count;     /* on part 0, else 0 */
+    uint32_t stats_count; /* on part 0, else 0 */
     double stats[WIRE_STATS];
     const void *index;  /* u8 [steps][starts][N][C] */
     const void *h;      /* f32 [steps][starts][N][D] */
@@ -304,7 +334,11 @@ struct wire_gone {
     uint32_t group;
     uint64_t version, newest_set_id;
 };
-enum { WIRE_GET_BYTES = 16 + 4 + 8 + 8 + 4, WIRE_CHUNK_BYTES = 4 + 8 + 8 + 4, WIRE_GONE_BYTES = 4 + 8 + 8 };
+enum {
+    WIRE_GET_BYTES = 16 + 4 + 8 + 8 + 4,
+    WIRE_CHUNK_BYTES = 4 + 8 + 8 + 4,
+    WIRE_GONE_BYTES = 4 + 8 + 8
+};
 void wire_get_pack(unsigned char out[WIRE_GET_BYTES], const struct wire_get *m);
 int wire_get_parse(struct wire_get *out, const void *body, size_t n);
 void wire_chunk_pack(unsigned char out[WIRE_CHUNK_BYTES], const struct wire_chunk *m);

@@ -26,7 +26,15 @@
 #include <stdint.h>
 
 /* Weight groups, in block order. Optimisers own ranges: model = FILTER..DECODE, then one each. */
-enum mag_group { MAG_FILTER, MAG_IMAGINE, MAG_DECODE, MAG_RM, MAG_POLICY, MAG_CRITIC, MAG_GROUPS };
+enum mag_group {
+    MAG_FILTER,
+    MAG_IMAGINE,
+    MAG_DECODE,
+    MAG_RM,
+    MAG_POLICY,
+    MAG_CRITIC,
+    MAG_GROUPS
+};
 extern const char *const mag_group_name[MAG_GROUPS]; /* "filter", "imagine", ... */
 
 /* Which groups a role needs, as a bit mask of 1 << group. */
@@ -67,10 +75,10 @@ void mag_refresh(struct mag_model *m, uint32_t groups);
  * A planner gets only obs, action, last (the rest may be NULL there). */
 struct mag_windows {
     size_t W, B;
-    const float *obs;      /* [W][B][N][O] */
-    const uint8_t *action; /* [W][B][N] */
-    const uint8_t *avail;  /* [W][B][N][A] 0/1 */
-    const float *reward;   /* [W][B][N] */
+    const float *obs;                  /* [W][B][N][O] */
+    const uint8_t *action;             /* [W][B][N] */
+    const uint8_t *avail;              /* [W][B][N][A] 0/1 */
+    const float *reward;               /* [W][B][N] */
     const uint8_t *done, *fake, *last; /* [W][B] */
 };
 
@@ -84,16 +92,16 @@ void mag_act_reset(struct mag_act *a, size_t row); /* "none" state, step 0 */
 
 enum mag_act_mode { MAG_ACT_SAMPLE, MAG_ACT_GREEDY };
 struct mag_act_row {
-    size_t row;          /* which recurrent state */
-    const float *obs;    /* [N][O] */
+    size_t row;           /* which recurrent state */
+    const float *obs;     /* [N][O] */
     const uint8_t *avail; /* [N][A] */
-    uint64_t item;       /* episode number: key of the draws */
-    bool eval;           /* EVAL_* domains instead of ACT_* */
-    bool latent_mode;    /* arg max class instead of a draw (eval.latent mode) */
+    uint64_t item;        /* episode number: key of the draws */
+    bool eval;            /* EVAL_* domains instead of ACT_* */
+    bool latent_mode;     /* arg max class instead of a draw (eval.latent mode) */
     enum mag_act_mode mode;
-    uint8_t *action; /* out [N] */
-    float *h, *logits;  /* out, may be NULL: [N][D], masked logits [N][A] */
-    uint8_t *index;     /* out, may be NULL: [N][C] */
+    uint8_t *action;   /* out [N] */
+    float *h, *logits; /* out, may be NULL: [N][D], masked logits [N][A] */
+    uint8_t *index;    /* out, may be NULL: [N][C] */
 };
 /* One environment step for `n` of the rows, in one batch; the bits of a row do not depend on
  * its company. Steps are counted per row since mag_act_reset. mag.md 14. */
@@ -105,9 +113,9 @@ void mag_act_step(struct mag_act *a, const struct draws *draws, struct mag_act_r
 struct mag_train; /* work space and optimiser state of the learner; opaque */
 
 struct mag_train_cfg {
-    size_t W, B;           /* window and batch of model and R_m steps */
-    size_t S, rows_max;    /* start states of an imagined batch; joint PPO rows (R-1)*S */
-    size_t minibatch;      /* joint rows */
+    size_t W, B;              /* window and batch of model and R_m steps */
+    size_t S, rows_max;       /* start states of an imagined batch; joint PPO rows (R-1)*S */
+    size_t minibatch;         /* joint rows */
     const struct config *cfg; /* copied */
 };
 int mag_train_open(struct mag_train **out, struct mag_model *m, const struct mag_train_cfg *c,
@@ -170,14 +178,14 @@ int mag_reward_score(struct mag_train *t, const struct mag_windows *w,
  * i = 0..R-2, start = t*B + window row (t-major). The policy buffer D_m and the planner's
  * RESULT are this. */
 struct mag_rows {
-    size_t S, steps;     /* S start states, steps = R - 1 */
-    uint8_t *index;      /* [steps][S][N][C] class of every categorical of s_i */
-    float *h;            /* [steps][S][N][D] */
-    uint8_t *action;     /* [steps][S][N] */
-    uint8_t *avail;      /* [steps][S][N][ceil(A/8)] bits, least significant first */
-    float *logp;         /* [steps][S][N] log pi_old(a), masked log-softmax */
-    float *value;        /* [steps][S][N] */
-    float *ret;          /* [steps][S][N] lambda-return */
+    size_t S, steps; /* S start states, steps = R - 1 */
+    uint8_t *index;  /* [steps][S][N][C] class of every categorical of s_i */
+    float *h;        /* [steps][S][N][D] */
+    uint8_t *action; /* [steps][S][N] */
+    uint8_t *avail;  /* [steps][S][N][ceil(A/8)] bits, least significant first */
+    float *logp;     /* [steps][S][N] log pi_old(a), masked log-softmax */
+    float *value;    /* [steps][S][N] */
+    float *ret;      /* [steps][S][N] lambda-return */
 };
 size_t mag_rows_bytes(const struct mag_dims *d, size_t S, size_t steps);
 void mag_rows_carve(struct mag_rows *r, const struct mag_dims *d, size_t S, size_t steps,
@@ -185,22 +193,22 @@ void mag_rows_carve(struct mag_rows *r, const struct mag_dims *d, size_t S, size
 
 /* How planning went, sums over the start states of a call: what RESULT carries besides rows. */
 struct mag_plan_stats {
-    uint64_t choices;            /* start states x imagined steps that chose */
-    double chosen, mean;         /* sums of the chosen score and of the candidates' mean */
+    uint64_t choices;    /* start states x imagined steps that chose */
+    double chosen, mean; /* sums of the chosen score and of the candidates' mean */
     double within_sq, between_sq, score_sum; /* spread: see mag_plan_stats_* */
-    uint64_t picked[16];         /* histogram of the chosen index, last bin = 15 and above */
-    double reward_sum;           /* imagined rewards */
+    uint64_t picked[16]; /* histogram of the chosen index, last bin = 15 and above */
+    double reward_sum;   /* imagined rewards */
     uint64_t rewards;
 };
 void mag_plan_stats_add(struct mag_plan_stats *into, const struct mag_plan_stats *s);
 
 /* Extra outputs for parity and metrics; any pointer may be NULL. [.] as the recordings name. */
 struct mag_trace {
-    float *logits; /* [R-1][S][N][A] masked */
-    int64_t *choice; /* [R-1][S] */
-    float *scores;   /* [R-1][L][S] */
-    float *reward;   /* [R-1][S] */
-    float *cont;     /* [R-1][S][N] */
+    float *logits;       /* [R-1][S][N][A] masked */
+    int64_t *choice;     /* [R-1][S] */
+    float *scores;       /* [R-1][L][S] */
+    float *reward;       /* [R-1][S] */
+    float *cont;         /* [R-1][S][N] */
     uint8_t *last_index; /* [S][N][C] state R-1 */
     float *last_h;       /* [S][N][D] */
     float *last_value;   /* [S][N] */
@@ -222,9 +230,9 @@ void mag_imagine_close(struct mag_imagine *im);
  * for the local windows in order t-major (local S = (W-2)*w->B). `batch`: number of the
  * imagined batch of the iteration. */
 int mag_imagine_windows(struct mag_imagine *im, const struct mag_windows *w,
-                        const uint32_t *rows_global, size_t B_global,
-                        const struct draws *draws, uint64_t batch, struct mag_rows *out,
-                        struct mag_plan_stats *stats, struct mag_trace *trace);
+                        const uint32_t *rows_global, size_t B_global, const struct draws *draws,
+                        uint64_t batch, struct mag_rows *out, struct mag_plan_stats *stats,
+                        struct mag_trace *trace);
 
 /* The paper's Figure 3: accumulated true prediction error of planned against plain rollouts
  * from held-out windows with common random numbers; error[R-1] mean per step for both. */
@@ -261,12 +269,12 @@ int mag_ppo_gradient(struct mag_train *t, const struct mag_rows *rows, const flo
  * reward, done of record k+t. Views into w, no copies. */
 struct mag_batch {
     size_t T, B;
-    const float *obs;      /* [T][B][N][O] */
-    const uint8_t *avail;  /* [T][B][N][A] */
+    const float *obs;           /* [T][B][N][O] */
+    const uint8_t *avail;       /* [T][B][N][A] */
     const uint8_t *fake, *last; /* [T][B] */
-    const uint8_t *action; /* [T][B][N] */
-    const float *reward;   /* [T][B][N] */
-    const uint8_t *done;   /* [T][B] */
+    const uint8_t *action;      /* [T][B][N] */
+    const float *reward;        /* [T][B][N] */
+    const uint8_t *done;        /* [T][B] */
 };
 void mag_align(struct mag_batch *out, const struct mag_windows *w, const struct mag_dims *d);
 

@@ -17,11 +17,11 @@
 
 enum { CONFIG_NAME = 64, CONFIG_PATH = 256 };
 
-enum cfg_choice { CHOICE_START, CHOICE_BATCH };        /* imagine.choice */
-enum cfg_search { SEARCH_SHOOTING, SEARCH_NONE };      /* imagine.search */
-enum cfg_rec { REC_FULL, REC_CODE, REC_OFF };          /* rm.rec */
-enum cfg_latent { LATENT_SAMPLE, LATENT_MODE };        /* eval.latent */
-enum cfg_schedule { SCHEDULE_LOCKSTEP, SCHEDULE_ASYNC }; /* schedule */
+enum cfg_choice { CHOICE_START, CHOICE_BATCH };           /* imagine.choice */
+enum cfg_search { SEARCH_SHOOTING, SEARCH_NONE };         /* imagine.search */
+enum cfg_rec { REC_FULL, REC_CODE, REC_OFF };             /* rm.rec */
+enum cfg_latent { LATENT_SAMPLE, LATENT_MODE };           /* eval.latent */
+enum cfg_schedule { SCHEDULE_LOCKSTEP, SCHEDULE_ASYNC };  /* schedule */
 enum cfg_isa { ISA_AUTO, ISA_REF, ISA_AVX2, ISA_AVX512 }; /* compute.isa */
 enum cfg_resume { RESUME_AUTO, RESUME_NEVER, RESUME_MUST };
 enum cfg_units { UNITS_LIBERTY, UNITS_LOTV_4_10 }; /* env.units */
@@ -38,11 +38,11 @@ struct config {
         char name[CONFIG_NAME]; /* env.name: smac */
         char map[CONFIG_NAME];  /* env.map, also --map */
         enum cfg_units units;
-        uint32_t difficulty;       /* 7; recorded, the embedded opponents follow their script */
-        bool shuffle_enemy_order;  /* default true */
-        double position_noise;     /* map units, default 0 */
-        bool spawn_rotation;       /* default false */
-        bool continuing;           /* default true, as MAMBA and MAG */
+        uint32_t difficulty;      /* 7; recorded, the embedded opponents follow their script */
+        bool shuffle_enemy_order; /* default true */
+        double position_noise;    /* map units, default 0 */
+        bool spawn_rotation;      /* default false */
+        bool continuing;          /* default true, as MAMBA and MAG */
         bool obs_last_action, obs_timestep, obs_pathing, obs_height;
         bool reward_sparse, reward_only_positive;
     } env;
@@ -59,11 +59,12 @@ struct config {
     struct {
         uint32_t model_steps, rm_steps, batches, windows, ppo_epochs, minibatch;
         uint32_t warmup_model_steps, warmup_rm_steps;
-        double dropout;    /* train.dropout, 0.1 */
-        double clip_model; /* train.clip_model, global norm, 100 */
+        double dropout;         /* train.dropout, 0.1 */
+        double clip_model;      /* train.clip_model, global norm, 100 */
         bool zero_first_action; /* mag.md 17 item 10; default off */
         struct {
-            uint64_t env_steps, iterations, seconds; /* 0 = no bound; the first one reached stops */
+            uint64_t env_steps, iterations,
+                seconds; /* 0 = no bound; the first one reached stops */
         } stop;
     } train;
     struct {
@@ -76,7 +77,7 @@ struct config {
         bool greedy_inner;           /* argmax actions inside planning, off */
     } imagine;
     struct {
-        uint32_t passes;             /* 1 | 2 */
+        uint32_t passes; /* 1 | 2 */
         enum cfg_rec rec;
         bool reward, avail, cont, action_info; /* terms of the label; KL always on */
     } rm;
@@ -90,7 +91,8 @@ struct config {
         uint32_t windows; /* rows of the batch per job */
     } job;
     struct {
-        uint32_t every, episodes; /* iterations between evaluations (0: only at the end), episodes */
+        uint32_t every,
+            episodes; /* iterations between evaluations (0: only at the end), episodes */
         enum cfg_latent latent;
     } eval;
 
@@ -116,7 +118,8 @@ struct config {
         uint64_t ingest_budget;     /* bytes of unacknowledged episodes over all actors */
     } net_link;                     /* keys service.control, service.data, ... */
     struct {
-        uint32_t actors, planners; /* what `mag train` starts; lockstep waits for these at start */
+        uint32_t actors,
+            planners; /* what `mag train` starts; lockstep waits for these at start */
     } workers;
     struct {
         char level[CONFIG_NAME], format[CONFIG_NAME];
@@ -124,7 +127,8 @@ struct config {
     char run_dir[CONFIG_PATH]; /* run_dir, --run-dir; empty = runs/<map>/<UTC>-<seed>-<id> */
     enum cfg_resume resume;
     struct {
-        uint32_t every; /* iterations between the costlier method metrics (Figure 3), 0 = never */
+        uint32_t
+            every; /* iterations between the costlier method metrics (Figure 3), 0 = never */
         uint32_t rm_windows; /* held-out windows scored each iteration */
     } metrics;
 };

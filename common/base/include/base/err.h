@@ -6,21 +6,21 @@
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
-#define ERR_LIST(X)                                                  \
-    X(NOMEM, -1, "out of memory")                                    \
-    X(INVAL, -2, "argument outside its documented range")            \
-    X(AGAIN, -3, "nothing there yet, or no room: try again later")   \
-    X(STALE, -4, "older than what is accepted")                      \
-    X(IO, -5, "reading or writing failed")                           \
-    X(CORRUPT, -6, "stored or received bytes are damaged")           \
-    X(NOTFOUND, -7, "no such thing")                                 \
-    X(PROTO, -8, "message breaks the protocol")                      \
-    X(CONFIG, -9, "configuration refused")                           \
-    X(CLOSED, -10, "the other side is gone or shutting down")        \
-    X(EXISTS, -11, "already there")                                  \
-    X(NUMERIC, -12, "not a finite number")                           \
-    X(DIVERGED, -13, "two computations of one thing differ")         \
-    X(UNSUPPORTED, -14, "this machine or build cannot do that")      \
+#define ERR_LIST(X)                                                                            \
+    X(NOMEM, -1, "out of memory")                                                              \
+    X(INVAL, -2, "argument outside its documented range")                                      \
+    X(AGAIN, -3, "nothing there yet, or no room: try again later")                             \
+    X(STALE, -4, "older than what is accepted")                                                \
+    X(IO, -5, "reading or writing failed")                                                     \
+    X(CORRUPT, -6, "stored or received bytes are damaged")                                     \
+    X(NOTFOUND, -7, "no such thing")                                                           \
+    X(PROTO, -8, "message breaks the protocol")                                                \
+    X(CONFIG, -9, "configuration refused")                                                     \
+    X(CLOSED, -10, "the other side is gone or shutting down")                                  \
+    X(EXISTS, -11, "already there")                                                            \
+    X(NUMERIC, -12, "not a finite number")                                                     \
+    X(DIVERGED, -13, "two computations of one thing differ")                                   \
+    X(UNSUPPORTED, -14, "this machine or build cannot do that")                                \
     X(INTERRUPTED, -15, "stopped by request")
 
 enum err {
@@ -38,10 +38,10 @@ int err_set(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)))
 const char *err_text(void);
 
 /* A bug in this program, not in its input: report where and abort, in release builds too. */
-#define bug_on(cond)                                                 \
-    do {                                                             \
-        if (__builtin_expect(!!(cond), 0))                           \
-            bug_report(__FILE__, __LINE__, #cond);                   \
+#define bug_on(cond)                                                                           \
+    do {                                                                                       \
+        if (__builtin_expect(!!(cond), 0))                                                     \
+            bug_report(__FILE__, __LINE__, #cond);                                             \
     } while (0)
 _Noreturn void bug_report(const char *file, int line, const char *what);
 

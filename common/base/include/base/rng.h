@@ -30,16 +30,16 @@ enum draw_domain {
     DRAW_PRIOR_RM,
     DRAW_POST_RM2,
     DRAW_PRIOR_RM2,
-    DRAW_POST_START,  /* batch; t; (row*N + agent)*C + categorical */
-    DRAW_IM_AVAIL,    /* batch << 20 | start; i; agent*A + action */
-    DRAW_IM_ACT,      /* batch << 20 | start; i; agent */
-    DRAW_PLAN_LATENT, /* batch << 20 | start; i << 16 | j << 8 | tau; agent*C + categorical */
-    DRAW_PLAN_AVAIL,  /* likewise; agent*A + action */
-    DRAW_PLAN_ACT,    /* likewise; agent */
-    DRAW_PERM,        /* batch << 20 | epoch; 0; k */
-    DRAW_EVAL_ENV,    /* k -> 64-bit seed */
-    DRAW_EVAL_LATENT, /* k; step; agent*C + categorical */
-    DRAW_EVAL_ACT,    /* k; step; agent */
+    DRAW_POST_START,    /* batch; t; (row*N + agent)*C + categorical */
+    DRAW_IM_AVAIL,      /* batch << 20 | start; i; agent*A + action */
+    DRAW_IM_ACT,        /* batch << 20 | start; i; agent */
+    DRAW_PLAN_LATENT,   /* batch << 20 | start; i << 16 | j << 8 | tau; agent*C + categorical */
+    DRAW_PLAN_AVAIL,    /* likewise; agent*A + action */
+    DRAW_PLAN_ACT,      /* likewise; agent */
+    DRAW_PERM,          /* batch << 20 | epoch; 0; k */
+    DRAW_EVAL_ENV,      /* k -> 64-bit seed */
+    DRAW_EVAL_LATENT,   /* k; step; agent*C + categorical */
+    DRAW_EVAL_ACT,      /* k; step; agent */
     DRAW_METRIC_WINDOW, /* DRAW_METRIC_x is keyed as x: figures change no weight */
     DRAW_METRIC_POST,
     DRAW_METRIC_PRIOR,

@@ -41,11 +41,11 @@ typedef void link_recv_fn(struct link *ln, void *arg, struct link_msg *m);
 typedef void link_bad_fn(struct link *ln, void *arg, const struct link_peer *peer);
 
 struct link_cfg {
-    bool server;        /* ROUTER and bind, else DEALER and connect */
+    bool server;          /* ROUTER and bind, else DEALER and connect */
     const char *endpoint; /* ipc://... or tcp://host:port */
-    int64_t max_msg;    /* ZMQ_MAXMSGSIZE, bytes */
+    int64_t max_msg;      /* ZMQ_MAXMSGSIZE, bytes */
     int rcvhwm, sndhwm;
-    int affinity;       /* I/O thread of the context */
+    int affinity; /* I/O thread of the context */
     link_recv_fn *on_recv;
     link_bad_fn *on_bad;
     void *arg;
@@ -58,7 +58,8 @@ int link_ctx_open(struct link_ctx **out, int io_threads);
 void link_ctx_close(struct link_ctx *c); /* after all links are closed; waits at most LINGER */
 
 /* ERR_IO with err_text() naming endpoint and cause ("address in use": the remedy). */
-int link_open(struct link **out, struct link_ctx *ctx, uv_loop_t *loop, const struct link_cfg *c);
+int link_open(struct link **out, struct link_ctx *ctx, uv_loop_t *loop,
+              const struct link_cfg *c);
 /* Stops handles and closes the socket; `done` (may be NULL) runs on the loop when memory is free. */
 void link_close(struct link *ln, void (*done)(void *arg), void *arg);
 
