@@ -474,13 +474,11 @@ int trainer_run(struct trainer *t, struct intake *in)
     t->in = in;
     pool_fp_mode();
     int err = trainer_rebuild(t);
-    if (!err && !t->resumed) {
+    /* A resumed learner knows no sets: in whatever phase it goes on, the first one is whole. */
+    if (!err)
         err = trainer_publish(t, MAG_NEEDS_ALL & ~(1u << MAG_DECODE));
-        if (!err)
-            err = trainer_save(t); /* from here on there is always something to resume */
-    } else if (!err && (t->st.phase == PHASE_COLLECT || t->st.phase == PHASE_POLICY)) {
-        err = trainer_publish(t, MAG_NEEDS_ALL & ~(1u << MAG_DECODE));
-    }
+    if (!err && !t->resumed)
+        err = trainer_save(t); /* from here on there is always something to resume */
     if (!err)
         err = train(t);
     if (!err && t->c.final_eval && t->evaluated != t->st.iteration + 1)

@@ -73,8 +73,10 @@ static void start_waiting(struct planner *p)
         struct link_msg *msg = t->msg;
         t->msg = NULL;
         if (got == FETCH_GONE) {
-            link_msg_free(
-                msg); /* no lease is renewed for it: the learner gives it away again */
+            /* No lease is renewed for it: the learner gives it away again. */
+            log_warn("job dropped: its weights are gone", "job=%llu set=%llu",
+                     (unsigned long long)t->job.job_id, (unsigned long long)t->job.set.set_id);
+            link_msg_free(msg);
             desk_drop(t);
             continue;
         }
@@ -95,6 +97,10 @@ static void on_job(struct planner *p, struct link_msg *m)
     if (!kept)
         return;
     int err = wire_job_parse(&job, kept->frame[1].data, kept->frame[1].n);
+    if (!err)
+        log_debug("job received", "job=%llu attempt=%u set=%llu",
+                  (unsigned long long)job.job_id, job.attempt,
+                  (unsigned long long)job.set.set_id);
     if (err)
         log_warn("job ignored", "why=\"%s\"", err_text());
     if (err || !desk_add(&p->desk, &job, kept))

@@ -8,7 +8,7 @@ import json
 
 import mag
 
-ITERATIONS = 60
+ITERATIONS = 200
 EPISODES = 100
 
 

@@ -3,8 +3,8 @@
 
 A named fault point (MAG_FAULT=name:k, docs/testing.md) kills one process when it passes there for
 the k-th time; the others are killed right after it. Then there are kills of everything at seeded
-times, of a learner that `mag train` must restart, of workers that must be replaced, and stops by
-Ctrl-C at seeded times.
+times, of a learner that `mag train` must restart, of workers that must be replaced, polite stops at
+exact places inside every phase, and stops by Ctrl-C at seeded times.
 """
 import json
 import random
@@ -34,6 +34,8 @@ POINTS = [
     ("actor", "actor.episode", (2, 12)),          # played, not sent
     ("planner", "planner.job", (2, 30)),          # computed or about to be
 ]
+# Where a polite stop cuts: (fault point, k). Each leaves a checkpoint inside that phase.
+CUTS = [("train.collect", 4), ("train.model", 20), ("train.rm", 14), ("ppo.minibatch", 20)]
 TIMED = 3
 MANY = 40
 
@@ -76,6 +78,28 @@ def at_a_point(team, name, role, point, k, want):
         team.worker(name, role, 2)
         roles["learner"].wait(60)
         finish(team, name, want, set())
+
+
+def frozen(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "T"
+    except OSError:
+        return False
+
+
+def cut_inside(team, name, point, k, want):
+    """The learner is frozen at an exact place, told to stop there, and let go: it saves inside the phase."""
+    learner = team.learner(name, env={"MAG_FAULT": "%s:%d:stop" % (point, k)})
+    others = [team.worker(name, role) for role in ("actor", "planner")]
+    mag.wait_until(lambda: frozen(learner.pid), 60, "the learner is stopped at %s" % point)
+    learner.signal(signal.SIGTERM)
+    learner.signal(signal.SIGCONT)
+    learner.wait(20)
+    for p in others:
+        p.signal(signal.SIGKILL)
+        p.wait(10, status=None)
+    finish(team, name, want, stored_before(team.path(name)))
 
 
 def at_a_time(team, name, seconds, want):
@@ -146,6 +170,10 @@ def kill_resume():
             if not only or point in only:
                 mag.say("kill %2d: %s at %s:%d" % (i + 1, role, point, k))
                 at_a_point(team, "kill%d" % i, role, point, k, want)
+        for i, (point, k) in enumerate(CUTS):
+            if not only or "cut" in only:
+                mag.say("cut  %2d: at %s:%d" % (i + 1, point, k))
+                cut_inside(team, "cut%d" % i, point, k, want)
         for i in range(TIMED):
             seconds = rng.uniform(0.05, 0.5)
             if not only or "time" in only:
