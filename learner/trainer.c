@@ -287,17 +287,6 @@ static int ppo(struct trainer *t)
     return 0;
 }
 
-/* Tokens the planners evaluate for one batch: every start, agent and imagined step once for
- * the rollout itself, and L candidates of H steps before it. */
-static uint64_t tokens_of_batch(const struct trainer *t)
-{
-    uint64_t base = (uint64_t)t->rows.S * t->dims.N * t->rows.steps;
-    bool search = t->cfg->imagine.search == SEARCH_SHOOTING;
-    uint64_t inner =
-        search ? (uint64_t)t->cfg->imagine.candidates * t->cfg->imagine.horizon : 1;
-    return base * inner;
-}
-
 static int policy_phase(struct trainer *t, bool *ended)
 {
     struct schedule_counts counts;
@@ -317,7 +306,7 @@ static int policy_phase(struct trainer *t, bool *ended)
             planned = trainer_now_s();
             mag_plan_stats_add(&t->tally.plan, &stats);
             t->tally.plan_s += planned - begin;
-            t->tally.plan_tokens += tokens_of_batch(t);
+            t->tally.plan_tokens += mag_plan_tokens(t->cfg, &t->dims, t->rows.S, t->rows.steps);
             trainer_show(t, BOARD_PPO, t->st.step, counts.batches);
             err = ppo(t);
         }

@@ -286,8 +286,7 @@ static int bench_planning(struct core *c, struct bench_core *out)
         err = mag_imagine_windows(im, &w, global, c->cfg.train.windows, &c->draws, calls++,
                                   &rows, &stats, NULL);
     double spent = seconds_since(start);
-    double tokens = (double)(calls * steps * S * c->d.N * c->cfg.imagine.candidates *
-                             c->cfg.imagine.horizon);
+    double tokens = (double)calls * (double)mag_plan_tokens(&c->cfg, &c->d, S, steps);
     out->plan_tokens = tokens / spent;
     out->plan_share = 2e-9 * out->plan_tokens * planning_token_macs(c) /
                       (out->gflops * (double)pool_threads(c->pool));

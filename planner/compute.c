@@ -181,7 +181,7 @@ static int run_job(struct compute *c, const struct order *o, struct computed *ou
     if (!out->part)
         return err_set(ERR_NOMEM, "out of memory for a result");
     out->parts = o->job.rows;
-    out->tokens = rows.S * rows.steps * c->d.N;
+    out->tokens = mag_plan_tokens(&c->c.run->cfg, &c->d, rows.S, rows.steps);
     for (uint32_t p = 0; p < o->job.rows && !err; p++) {
         cut_part(c, &rows, o->job.rows, p);
         err = pack_part(c, &o->job, &stats, p, &out->part[p]);

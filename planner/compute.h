@@ -35,7 +35,7 @@ struct computed {
     char text[256];
     struct part *part;
     uint32_t parts;
-    size_t tokens; /* joint rows x agents */
+    size_t tokens; /* mag_plan_tokens */
     int64_t run_ms;
 };
 struct computed *compute_take(struct compute *c); /* or NULL; free() it, parts go on */

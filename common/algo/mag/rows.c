@@ -35,3 +35,11 @@ void mag_rows_carve(struct mag_rows *r, const struct mag_dims *d, size_t S, size
     r->value = ARENA_NEW(a, float, tokens);
     r->ret = ARENA_NEW(a, float, tokens);
 }
+
+size_t mag_plan_tokens(const struct config *cfg, const struct mag_dims *d, size_t S,
+                       size_t steps)
+{
+    size_t inner = (size_t)cfg->imagine.candidates * cfg->imagine.horizon;
+    bool plans = cfg->imagine.search == SEARCH_SHOOTING && inner > 0;
+    return S * steps * d->N * (plans ? inner : 1);
+}

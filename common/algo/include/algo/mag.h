@@ -191,6 +191,11 @@ size_t mag_rows_bytes(const struct mag_dims *d, size_t S, size_t steps);
 void mag_rows_carve(struct mag_rows *r, const struct mag_dims *d, size_t S, size_t steps,
                     struct arena *a);
 
+/* Tokens that imagining `steps` steps from S starts evaluates: with planning L candidates of H
+ * inner steps for each of them, without one plain draw. The unit of planning speed. */
+size_t mag_plan_tokens(const struct config *cfg, const struct mag_dims *d, size_t S,
+                       size_t steps);
+
 /* How planning went, sums over the start states of a call: what RESULT carries besides rows. */
 struct mag_plan_stats {
     uint64_t choices;    /* start states x imagined steps that chose */
