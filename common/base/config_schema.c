@@ -312,7 +312,7 @@ const struct config_preset_row config_preset_rows[] = {
     {"lr.actor",                 {NULL,  NULL,    "3e-4"}},
     {"lr.critic",                {NULL,  NULL,    "1e-3"}},
     {"ppo.clip",                 {NULL,  NULL,    "0.2"}},
-    {"ppo.entropy",              {NULL,  NULL,    "0.02"}},
+    {"ppo.entropy",              {NULL,  NULL,    "0.05"}},
     {"ppo.anneal",               {NULL,  NULL,    "0.99998"}},
     {"job.windows",              {NULL,  NULL,    "4"}},
     {"eval.episodes",            {NULL,  NULL,    "100"}},
