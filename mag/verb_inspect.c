@@ -99,56 +99,55 @@ static int put(const struct look *l, json_t *out, const char *key, const char *s
 
 /* ------------------------------------------------------------------------------- report */
 
-#define METRIC(name) "max(CASE WHEN name = '" name "' THEN value END)"
-#define COUNT(name) "CAST(coalesce(" METRIC(name) ", 0) AS INTEGER)"
-#define SUM(name) "(SELECT CAST(total(value) AS INTEGER) FROM metrics WHERE name = '" name "')"
+/* The table metrics holds (iteration, name, value); a report wants one row per iteration.
+ * SQL keeps a line per column. */
+/* clang-format off */
+#define COLUMN(name, as)  "max(CASE WHEN name = '" name "' THEN value END) AS " as
+#define INTEGER(name, as) "CAST(total(CASE WHEN name = '" name "' THEN value END) AS INTEGER) AS " as
 
 static const char workers_sql[] = "SELECT id, role, accepted FROM workers ORDER BY role, id";
 /* rows: what PPO trained on, as the trainer counted it; rows_from_results: what planners'
  * results delivered, one row of the table jobs per job. Equal, or PPO had another source. */
-static const char ppo_sql[] = "SELECT " SUM(
-    "ppo/rows") " AS rows,"
-                " (SELECT coalesce(sum(rows), 0) FROM jobs) AS rows_from_results,"
-                " (SELECT count(*) FROM jobs) AS jobs, " SUM(
-                    "service/duplicates") " AS duplicates,"
-                                          " " SUM("service/divergence") " + (SELECT count(*) "
-                                                                        "FROM meta WHERE key = "
-                                                                        "'divergence')"
-                                                                        " AS divergence";
-static const char rm_sql[] = "SELECT iteration, " METRIC(
-    "rm/correlation") " AS correlation,"
-                      " " METRIC("rm/correlation_lo") " AS lo, " METRIC(
-                          "rm/correlation_hi") " AS hi"
-                                               " FROM metrics WHERE name LIKE "
-                                               "'rm/correlation%' GROUP BY iteration ORDER BY "
-                                               "iteration";
-static const char scores_sql[] = "SELECT iteration, " METRIC(
-    "plan/score_chosen") " AS chosen,"
-                         " " METRIC("plan/score_mean") " AS mean FROM metrics WHERE name LIKE "
-                                                       "'plan/score_%'"
-                                                       " GROUP BY iteration ORDER BY iteration";
+static const char ppo_sql[] =
+    "SELECT rows, (SELECT coalesce(sum(rows), 0) FROM jobs) AS rows_from_results,"
+    " (SELECT count(*) FROM jobs) AS jobs, duplicates,"
+    " differed + (SELECT count(*) FROM meta WHERE key = 'divergence') AS divergence"
+    " FROM (SELECT "
+    INTEGER("ppo/rows", "rows") ", "
+    INTEGER("service/duplicates", "duplicates") ", "
+    INTEGER("service/divergence", "differed")
+    " FROM metrics)";
+static const char rm_sql[] =
+    "SELECT iteration, "
+    COLUMN("rm/correlation", "correlation") ", "
+    COLUMN("rm/correlation_lo", "lo") ", "
+    COLUMN("rm/correlation_hi", "hi")
+    " FROM metrics WHERE name LIKE 'rm/correlation%' GROUP BY iteration ORDER BY iteration";
+static const char scores_sql[] =
+    "SELECT iteration, "
+    COLUMN("plan/score_chosen", "chosen") ", "
+    COLUMN("plan/score_mean", "mean")
+    " FROM metrics WHERE name LIKE 'plan/score_%' GROUP BY iteration ORDER BY iteration";
 static const char updates_sql[] =
-    "SELECT iteration, " COUNT("wm/steps") " AS model_steps, " COUNT(
-        "rm/steps") " AS rm_steps,"
-                    " " COUNT("ppo/batches") " AS batches, " COUNT(
-                        "ppo/actor_steps") " AS actor_steps,"
-                                           " " COUNT(
-                                               "ppo/critic_steps") " AS critic_steps FROM "
-                                                                   "metrics WHERE iteration > 0"
-                                                                   " GROUP BY iteration HAVING "
-                                                                   "max(name = 'wm/steps') "
-                                                                   "ORDER BY iteration";
+    "SELECT iteration, "
+    INTEGER("wm/steps", "model_steps") ", "
+    INTEGER("rm/steps", "rm_steps") ", "
+    INTEGER("ppo/batches", "batches") ", "
+    INTEGER("ppo/actor_steps", "actor_steps") ", "
+    INTEGER("ppo/critic_steps", "critic_steps")
+    " FROM metrics WHERE iteration > 0"
+    " GROUP BY iteration HAVING max(name = 'wm/steps') ORDER BY iteration";
 /* Seconds of each phase; iteration 0 is the warm-up. */
 static const char times_sql[] =
-    "SELECT iteration, " METRIC("time/collect") " AS collect, " METRIC(
-        "time/model") " AS model,"
-                      " " METRIC("time/rm") " AS rm, " METRIC("time/plan") " AS plan, " METRIC(
-                          "time/ppo") " AS ppo, " METRIC("time/iteration") " AS whole FROM "
-                                                                           "metrics WHERE name "
-                                                                           "LIKE 'time/%'"
-                                                                           " GROUP BY "
-                                                                           "iteration ORDER BY "
-                                                                           "iteration";
+    "SELECT iteration, "
+    COLUMN("time/collect", "collect") ", "
+    COLUMN("time/model", "model") ", "
+    COLUMN("time/rm", "rm") ", "
+    COLUMN("time/plan", "plan") ", "
+    COLUMN("time/ppo", "ppo") ", "
+    COLUMN("time/iteration", "whole")
+    " FROM metrics WHERE name LIKE 'time/%' GROUP BY iteration ORDER BY iteration";
+/* clang-format on */
 static const char evals_sql[] =
     "SELECT round, set_id, greedy, wins, episodes, \"return\" FROM evals ORDER BY round";
 static const char episodes_sql[] =
