@@ -153,7 +153,7 @@ def compose():
 
 def run_all():
     global COMPOSE
-    if subprocess.run(["docker", "info"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+    if not shutil.which("docker") or subprocess.run(["docker", "info"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
         mag.say("no Docker engine answers: skipped")
         sys.exit(mag.SKIP)
     COMPOSE = [*compose_command(), "-f", "docker-compose.yml"]
