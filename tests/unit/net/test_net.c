@@ -149,11 +149,6 @@ static void bench_close(struct bench *b)
     ck_assert(!b->timed_out);
 }
 
-/* On a starved machine a message may arrive between the two looks that detect a missed edge, and
- * is counted though nobody slept through it: a few in 20 000, on two busy cores 2. A wrapper that
- * really misses edges counts one per 100 ms of standing still. */
-enum { EDGES_BY_CHANCE = 20 };
-
 static void echo_all(const char *endpoint)
 {
     struct bench b;
@@ -163,8 +158,8 @@ static void echo_all(const char *endpoint)
     client_fill(&b);
     uv_run(&b.loop, UV_RUN_DEFAULT);
     ck_assert_uint_eq(b.back, ECHOES);
-    ck_assert_uint_le(link_missed_edges(b.server), EDGES_BY_CHANCE);
-    ck_assert_uint_le(link_missed_edges(b.client), EDGES_BY_CHANCE);
+    ck_assert_uint_eq(link_missed_edges(b.server), 0);
+    ck_assert_uint_eq(link_missed_edges(b.client), 0);
     ck_assert_uint_eq(link_unroutable(b.server), 0);
     ck_assert_uint_eq(link_queued(b.server), 0);
     bench_close(&b);
