@@ -2,13 +2,14 @@
 /* env.c - the registry: one line per environment. */
 #include "env/env.h"
 
+#include "lbf_env.h"
 #include "smac_env.h"
 
 #include "base/err.h"
 
 #include <string.h>
 
-static const struct env_class *const classes[] = {&env_smac, NULL};
+static const struct env_class *const classes[] = {&env_smac, &env_lbf, NULL};
 
 const struct env_class *const *env_classes(void)
 {
