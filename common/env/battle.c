@@ -185,6 +185,8 @@ static void shuffle_turns(struct battle *b)
 
 void battle_step(struct battle *b, size_t loops)
 {
+    b->n_shots = 0;
+    b->shots_from = b->now;
     for (size_t l = 0; l < loops; l++) {
         b->now++;
         fight_hits(b);

@@ -8,6 +8,7 @@
  * battle_move.c    steps, headings, contact
  * battle_fight.c   attack cycle, hits under way, damage, death
  * battle_script.c  targets and orders of the opponents
+ * battle_scene.c   the picture of it
  *
  * Units live in parallel arrays indexed 0..n-1 in script order: agents 0..n_agents-1, then the
  * opponents. An index is never used again within an episode. */
@@ -23,8 +24,9 @@ enum {
     SIDE = SCENARIO_SIDE,
     CELLS = SIDE * SIDE,
     UNITS = SMAC_AGENTS_MAX + SMAC_ENEMIES_MAX,
-    HITS = 1024, /* blows under way: missiles, second hits, colossus beams */
-    RINGS = 80,  /* spawn rings of radius j/8 */
+    HITS = 1024,                 /* blows under way: missiles, second hits, colossus beams */
+    SHOTS = SCENE_SHOTS - UNITS, /* strikes noted in one battle_step */
+    RINGS = 80,                  /* spawn rings of radius j/8 */
     RING_PLACES = 1 + (RINGS - 1) * (RINGS + 12) / 2, /* ring j > 0 has j + 6 places */
     FIELDS = 32,                                      /* distance fields kept */
     COPY_BASE = 1935 /* first unit type id after the game's own catalogue */
@@ -134,6 +136,11 @@ struct battle {
     int n_hits;
     int boom[UNITS], n_boom; /* killed units whose explosion is due */
 
+    /* Strikes of the last battle_step, for pictures: nothing in the engine reads them. */
+    struct scene_shot shot[SHOTS];
+    int n_shots;
+    uint32_t shots_from; /* `now` before that step */
+
     double ring_x[RING_PLACES], ring_y[RING_PLACES];
 };
 
@@ -194,6 +201,15 @@ void fight_settle(struct battle *b); /* explosions of the killed, and of those t
 void script_order(struct battle *b); /* the one order of an episode */
 void script_unit(struct battle *b, int i);
 void script_attacked(struct battle *b, int i, int source);
+
+/* Past the room of the list the picture is short of a strike, the battle of nothing. */
+static inline void note_shot(struct battle *b, int source, int target)
+{
+    if (b->n_shots < SHOTS)
+        b->shot[b->n_shots++] = (struct scene_shot){.source = (uint16_t)source,
+                                                    .target = (uint16_t)target,
+                                                    .loop = b->now - b->shots_from - 1};
+}
 
 /* fmin and fmax without their rules for NaN, which keep them from being one instruction. */
 static inline double least(double a, double b)

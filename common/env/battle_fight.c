@@ -109,6 +109,7 @@ void unit_damage(struct battle *b, int source, int i, double amount)
 static void explode(struct battle *b, int i)
 {
     const struct kind *k = kind_of(b, i);
+    note_shot(b, i, i);
     for (int j = 0; j < b->n; j++) {
         if (!b->alive[j] || b->side[j] == b->side[i] || kind_of(b, j)->layer == LAYER_AIR)
             continue;
@@ -156,6 +157,8 @@ static void strike(struct battle *b, int i, int j)
     if (!unit_in_range(b, i, j, k->slop))
         return;
     b->backswing[i] = k->backswing;
+    if (!k->suicide)
+        note_shot(b, i, j);
     if (k->suicide) {
         unit_kill(b, i);
     } else if (k->line) {

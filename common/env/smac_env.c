@@ -46,6 +46,7 @@ struct env {
     struct smac_unit units[SMAC_UNITS_MAX];
     size_t n_units;
     struct smac_command commands[SMAC_AGENTS_MAX];
+    size_t n_commands; /* given in the last step */
     uint8_t actions[SMAC_AGENTS_MAX];
     uint8_t *avail; /* [N][A] */
 };
@@ -131,6 +132,7 @@ static int spawn(struct env *e, struct battle *b)
 {
     e->active = b;
     e->steps = 0;
+    e->n_commands = 0;
     e->over = false;
     battle_reset(b, e->seed);
     smac_reset_begin(e->smac);
@@ -199,6 +201,7 @@ static void advance(struct env *e, size_t n_commands, struct env_step *out)
     e->n_units = battle_units(e->active, e->units);
     smac_step_frame(e->smac, e->units, e->n_units, false, &r);
     e->steps++;
+    e->n_commands = n_commands;
     e->over = r.terminated;
     *out = (struct env_step){
         .reward = (float)r.reward,
@@ -352,6 +355,34 @@ static int describe(struct env *e, char *out, size_t n)
     return t.cut ? err_set(ERR_INVAL, "smac: a description needs more than %zu bytes", n) : 0;
 }
 
+static void stage(const struct env *e, struct scene_stage *out)
+{
+    battle_stage(e->active, out);
+}
+
+static void show_order(const struct env *e, const struct smac_command *c, struct scene *out)
+{
+    int i = battle_unit_of(e->active, c->unit_tag);
+    int target = c->target == 2 ? battle_unit_of(e->active, c->target_tag) : -1;
+    if (i < 0 || (c->target == 2 && target < 0))
+        return;
+    struct scene_unit *u = &out->unit[i];
+    u->order = c->ability == ABILITY_MOVE     ? SCENE_MOVE
+               : c->ability == ABILITY_ATTACK ? SCENE_ATTACK
+               : c->ability == ABILITY_HEAL   ? SCENE_MEND
+                                              : SCENE_STOP;
+    u->target = target >= 0 ? (uint16_t)target : 0;
+    u->to_x = c->x;
+    u->to_y = c->y;
+}
+
+static void scene(const struct env *e, struct scene *out)
+{
+    battle_scene(e->active, out);
+    for (size_t i = 0; i < e->n_commands; i++)
+        show_order(e, &e->commands[i], out);
+}
+
 const struct env_class env_smac = {
     .name = "smac",
     .spec = spec,
@@ -363,4 +394,6 @@ const struct env_class env_smac = {
     .step_script = step_script,
     .maps = scenario_names,
     .describe = describe,
+    .stage = stage,
+    .scene = scene,
 };

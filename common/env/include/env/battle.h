@@ -11,6 +11,7 @@
 #ifndef ENV_BATTLE_H
 #define ENV_BATTLE_H
 
+#include "env/scene.h"
 #include "env/smac.h"
 
 struct battle; /* opaque */
@@ -38,5 +39,11 @@ void battle_step(struct battle *b, size_t loops);
 
 /* Living units in list order, at most SMAC_UNITS_MAX. */
 size_t battle_units(const struct battle *b, struct smac_unit *out);
+
+/* For recordings: the ground and the kinds of units; all units of the episode, the dead too,
+ * with the strikes of the last battle_step. Orders are left empty. Neither changes anything. */
+void battle_stage(const struct battle *b, struct scene_stage *out);
+void battle_scene(const struct battle *b, struct scene *out);
+int battle_unit_of(const struct battle *b, uint64_t tag); /* index in a scene, or -1 */
 
 #endif

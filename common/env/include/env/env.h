@@ -35,6 +35,8 @@ struct env_step {
 };
 
 struct env; /* opaque, one per class */
+struct scene_stage;
+struct scene;
 
 struct env_class {
     const char *name; /* env.name */
@@ -56,6 +58,10 @@ struct env_class {
     const char *const *(*maps)(void); /* NULL-terminated names, the paper's eight first */
     /* One text frame of the present situation for people and replays, or NULL. */
     int (*describe)(struct env *e, char *out, size_t n);
+    /* Units as recordings show them (env/scene.h); both NULL where there are none. stage: what
+     * stays while e is open. scene: now, and what happened in the last step. Read only. */
+    void (*stage)(const struct env *e, struct scene_stage *out);
+    void (*scene)(const struct env *e, struct scene *out);
 };
 
 /* Registry: env.name -> class. ERR_CONFIG with the nearest name. */
