@@ -51,6 +51,19 @@ def safetensors():
     save("safetensors", "hostile-short", b"\x02\x00\x00")
 
 
+def magenv_settings():
+    def put(name, text):
+        save("magenv_settings", name, text.encode())
+
+    put("valid-words", "env.name=smac env.map=2s3z\tenv.obs_timestep=true\n")
+    put("valid-empty", "")
+    put("valid-twice", "env.map=3m env.map=8m")
+    put("hostile-other-group", "net.width=64")
+    put("hostile-no-equals", "env.map")
+    put("hostile-signs", "env.=x =y env.map==")
+    put("hostile-long", "env.map=" + "m" * 300 + " " + "x" * 600)
+
+
 def config_yaml():
     def put(name, text):
         save("config_yaml", name, text.encode("utf-8", "surrogateescape"))
@@ -100,4 +113,5 @@ def ckpt_state():
 if __name__ == "__main__":
     safetensors()
     config_yaml()
+    magenv_settings()
     ckpt_state()
