@@ -69,7 +69,7 @@ static int check_task(const struct lbf_task *t)
     if (!rc)
         rc = check_count("sight", t->sight, 0, LBF_SIDE_MAX);
     if (!rc)
-        rc = check_count("steps of an episode", t->limit, 1, INT32_MAX);
+        rc = check_count("steps of an episode", t->limit, 1, LBF_STEPS_MAX);
     if (!rc)
         rc = check_count("highest player level", t->level_max, 1, LBF_LEVEL_MAX);
     if (!rc)
@@ -332,7 +332,7 @@ int lbf_place(struct lbf *l, const struct lbf_thing *player, const struct lbf_th
         rc = check_count("sum of food levels", food_level_sum, n_foods ? 1 : 0,
                          LBF_FOODS_MAX * LBF_LEVEL_MAX);
     if (!rc)
-        rc = check_count("steps done", step, 0, INT32_MAX - 1);
+        rc = check_count("steps done", step, 0, LBF_STEPS_MAX);
     for (int i = 0; i < l->task.players && !rc; i++) {
         rc = check_thing(&l->task, "player", i, &player[i]);
         next.player[i] = player[i];

@@ -18,7 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LBF_SIDE_MAX = 64, LBF_PLAYERS_MAX = 32, LBF_FOODS_MAX = 64, LBF_LEVEL_MAX = 65535 };
+enum { LBF_SIDE_MAX = 64, LBF_PLAYERS_MAX = 32, LBF_FOODS_MAX = 64 };
+enum { LBF_LEVEL_MAX = 65535, LBF_STEPS_MAX = 1000000000 };
 
 enum lbf_action { LBF_NONE, LBF_NORTH, LBF_SOUTH, LBF_WEST, LBF_EAST, LBF_LOAD, LBF_ACTIONS };
 
@@ -33,7 +34,7 @@ struct lbf_task {
     int players;              /* N, 1..LBF_PLAYERS_MAX */
     int foods;                /* most there can be, 1..LBF_FOODS_MAX: slots of an observation */
     int sight;                /* cells in each direction; a side of the grid sees everything */
-    int limit;                /* steps of an episode */
+    int limit;                /* steps of an episode, 1..LBF_STEPS_MAX */
     int level_min, level_max; /* of players, at spawn */
     enum lbf_version version; /* at spawn */
     bool coop;                /* at spawn every food's level is m: it takes three, or all */
