@@ -259,6 +259,7 @@ static struct batch_arrays arrays_of(const struct magenv_arrays *to)
         .reward = to->reward,
         .end = to->end,
         .won = to->won,
+        .seed = to->seed,
         .final_obs = to->final_obs,
         .final_avail = to->final_avail,
         .final_state = to->final_state,

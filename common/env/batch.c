@@ -20,6 +20,7 @@ enum { WHY = 400 };
 struct slot {
     struct env *env;
     uint64_t seed, episode; /* of the sequence; number of the next episode in it */
+    uint64_t playing;       /* seed of the present episode */
     struct rng random;      /* of batch_sample, per episode */
     bool ready;             /* an episode has been started and its reset did not fail */
     enum env_end end;
@@ -106,6 +107,8 @@ static void report(struct batch *b, size_t k, float reward, enum env_end end, bo
     b->to->end[k] = (uint8_t)end;
     if (b->to->won)
         b->to->won[k] = won;
+    if (b->to->seed)
+        b->to->seed[k] = b->slots[k].playing;
 }
 
 /* A stream of its own: environments seed the same generator with the episode's seed itself. */
@@ -124,6 +127,7 @@ static int next_episode(struct batch *b, struct slot *s)
     if (err)
         return err;
     s->episode++;
+    s->playing = seed;
     s->ready = true;
     s->end = ENV_RUNNING;
     s->won = false;

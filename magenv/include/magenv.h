@@ -74,8 +74,8 @@ struct magenv_options {
 enum magenv_end { MAGENV_RUNNING, MAGENV_TERMINAL, MAGENV_LIMIT, MAGENV_ABORT };
 
 /* Where a call writes, C order. The caller owns all of it and may pass other arrays at every
- * call, e.g. slices of a rollout. state, won and final_* may be NULL; final_obs and final_avail
- * go together, and final_state goes with them. */
+ * call, e.g. slices of a rollout. state, won, seed and final_* may be NULL; final_obs and
+ * final_avail go together, and final_state goes with them. */
 struct magenv_arrays {
     float *obs;     /* [K][N][O] */
     uint8_t *avail; /* [K][N][A] 1: the action is available */
@@ -83,6 +83,7 @@ struct magenv_arrays {
     float *reward;  /* [K] the team's reward of the step */
     uint8_t *end;   /* [K] enum magenv_end: how the episode ended in this step */
     uint8_t *won;   /* [K] */
+    uint64_t *seed; /* [K] of the episode that obs shows: a reset with it plays it again */
     float *final_obs;
     uint8_t *final_avail;
     float *final_state;

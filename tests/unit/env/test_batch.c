@@ -45,6 +45,7 @@ static void arrays_init(struct arrays *x, const struct env_spec *s, size_t k)
         .reward = zeros(k, sizeof(float)),
         .end = zeros(k, 1),
         .won = zeros(k, 1),
+        .seed = zeros(k, sizeof(uint64_t)),
         .final_obs = zeros(k * x->obs, sizeof(float)),
         .final_avail = zeros(k * x->avail, 1),
         .final_state = zeros(k * x->state, sizeof(float)),
@@ -60,6 +61,7 @@ static void arrays_fini(struct arrays *x)
     free(x->a.reward);
     free(x->a.end);
     free(x->a.won);
+    free(x->a.seed);
     free(x->a.final_obs);
     free(x->a.final_avail);
     free(x->a.final_state);
@@ -148,6 +150,7 @@ static void expect_step(struct single *s, size_t k)
         expect_rows(s, k, to.a.final_obs, to.a.final_avail, to.a.final_state);
         ck_assert_int_eq(class->reset(s->env, batch_episode_seed(s->seed, s->episode++)), 0);
     }
+    ck_assert_uint_eq(to.a.seed[k], batch_episode_seed(s->seed, s->episode - 1));
     expect_rows(s, k, to.a.obs, to.a.avail, to.a.state);
 }
 

@@ -37,16 +37,17 @@ struct batch_options {
 enum { BATCH_ENVS_MAX = 1 << 16 };
 
 /* Where a call writes; the caller owns all of it and may pass other arrays at every call.
- * Sizes are those of batch_spec. state, won and the final_* may be NULL (final_obs and
+ * Sizes are those of batch_spec. state, won, seed and the final_* may be NULL (final_obs and
  * final_avail go together); the others must be there. */
 struct batch_arrays {
-    float *obs;           /* [K][N][O] */
-    uint8_t *avail;       /* [K][N][A] of 0/1 */
-    float *state;         /* [K][G] */
-    float *reward;        /* [K] team reward of the step */
-    uint8_t *end;         /* [K] enum env_end */
-    uint8_t *won;         /* [K] 0/1 */
-    float *final_obs;     /* [K][N][O], SAME_STEP: rows with end != ENV_RUNNING are written */
+    float *obs;       /* [K][N][O] */
+    uint8_t *avail;   /* [K][N][A] of 0/1 */
+    float *state;     /* [K][G] */
+    float *reward;    /* [K] team reward of the step */
+    uint8_t *end;     /* [K] enum env_end */
+    uint8_t *won;     /* [K] 0/1 */
+    uint64_t *seed;   /* [K] of the episode that obs shows: a reset with it plays it again */
+    float *final_obs; /* [K][N][O], SAME_STEP: rows with end != ENV_RUNNING are written */
     uint8_t *final_avail; /* [K][N][A] likewise */
     float *final_state;   /* [K][G] likewise */
 };
