@@ -110,8 +110,25 @@ def ckpt_state():
     put("hostile-empty", b"")
 
 
+def lbf_task():
+    def put(name, text):
+        save("lbf_task", name, text.encode())
+
+    put("valid-plain", "Foraging-10x10-3p-3f-v3")
+    put("valid-all", "Foraging-2s-8x8-2p-2f-coop-v2")
+    put("valid-largest", "Foraging-64s-64x64-32p-64f-v3")
+    put("valid-smallest", "Foraging-3x3-1p-1f-v2")
+    put("hostile-zeros", "Foraging-08x8-2p-2f-v3")
+    put("hostile-oblong", "Foraging-8x9-2p-2f-v3")
+    put("hostile-crowd", "Foraging-5x5-26p-2f-v3")
+    put("hostile-number", "Foraging-99999999999999999999x8-2p-2f-v3")
+    put("hostile-order", "Foraging-8x8-2p-2f-v3-coop")
+    put("hostile-empty", "")
+
+
 if __name__ == "__main__":
     safetensors()
     config_yaml()
     magenv_settings()
     ckpt_state()
+    lbf_task()
