@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "env/batch.h"
+#include "env/scene.h"
 #include "par/pool.h"
 
 #include <fenv.h>
@@ -39,6 +40,7 @@ SAME(MAGENV_RUNNING, ENV_RUNNING);
 SAME(MAGENV_TERMINAL, ENV_TERMINAL);
 SAME(MAGENV_LIMIT, ENV_LIMIT);
 SAME(MAGENV_ABORT, ENV_ABORT);
+SAME(MAGENV_UNITS_MAX, SCENE_UNITS);
 
 struct magenv {
     struct batch *batch;
@@ -323,6 +325,27 @@ void magenv_sample(struct magenv *v, const uint8_t *avail, int32_t *actions)
     batch_sample(v->batch, avail, v->actions);
     for (size_t i = 0; i < v->n_actions; i++)
         actions[i] = v->actions[i];
+}
+
+int magenv_units(struct magenv *v, uint64_t k, struct magenv_unit *out, uint64_t *count)
+{
+    struct scene scene;
+    int err = batch_scene(v->batch, k, &scene);
+    if (err)
+        return err;
+    for (size_t i = 0; i < scene.n_units; i++) {
+        const struct scene_unit *u = &scene.unit[i];
+        out[i] = (struct magenv_unit){.side = u->side,
+                                      .kind = u->kind,
+                                      .alive = u->alive,
+                                      .x = u->x,
+                                      .y = u->y,
+                                      .health = u->health,
+                                      .shield = u->shield,
+                                      .energy = u->energy};
+    }
+    *count = scene.n_units;
+    return 0;
 }
 
 int magenv_describe(struct magenv *v, uint64_t k, char *out, size_t n)

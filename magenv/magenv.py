@@ -41,6 +41,10 @@ __all__ = ["Batch", "Error", "MultiAgentEnv", "ParallelEnv", "StarCraft2Env", "V
 
 ABI = 1
 RUNNING, TERMINAL, LIMIT, ABORT = range(4)  # enum magenv_end
+UNITS_MAX, EUNSUPPORTED = 256, -14
+UNIT = np.dtype([("side", np.uint8), ("kind", np.uint8), ("alive", np.bool_), ("", np.uint8),
+                 ("x", np.float32), ("y", np.float32), ("health", np.float32),
+                 ("shield", np.float32), ("energy", np.float32)])  # struct magenv_unit
 AUTORESET = {"disabled": 0, "same_step": 1, "next_step": 2}  # enum magenv_autoreset
 
 
@@ -95,6 +99,7 @@ def _load():
             ("step", ctypes.c_int, [pointer] * 3),
             ("step_script", ctypes.c_int, [pointer, pointer, ctypes.c_char_p]),
             ("sample", None, [pointer] * 3),
+            ("units", ctypes.c_int, [pointer, ctypes.c_uint64, pointer, pointer]),
             ("describe", ctypes.c_int,
              [pointer, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_size_t])):
         function = getattr(lib, "magenv_" + name)
@@ -236,6 +241,13 @@ class Batch:
         actions = np.empty_like(self._actions)
         _lib.magenv_sample(self._open(), self.avail.ctypes.data, actions.ctypes.data)
         return actions
+
+    def units(self, k=0):
+        """The units of environment k as a spectator sees them: an array with the fields of UNIT,
+        side 0 for agents, 1 for opponents; an Error where an environment has none."""
+        units, count = np.zeros(UNITS_MAX, UNIT), ctypes.c_uint64()
+        _check(_lib.magenv_units(self._open(), k, units.ctypes.data, ctypes.byref(count)))
+        return units[:count.value]
 
     def describe(self, k=0):
         """A picture of environment k in letters."""
@@ -477,7 +489,8 @@ class MultiAgentEnv(_Wrapper):
     """The methods that PyMARL and EPyMARL call, for any environment.
 
     reset() and step() as SMAC has them: -> observations, state and -> reward, terminated, info
-    with info["battle_won"], and info["episode_limit"] where the time limit ended the episode.
+    with info["battle_won"], dead_allies and dead_enemies where there are units, and
+    info["episode_limit"] where the time limit ended the episode.
     Sizes are those of the vectors as they are written (SMAC announces one entry too few where
     the time step is observed).
     """
@@ -515,7 +528,7 @@ class MultiAgentEnv(_Wrapper):
         end, won = int(b.end[0]), bool(b.won[0])
         if end == ABORT:
             return 0.0, True, {}
-        info = {"battle_won": won}
+        info = {"battle_won": won, **self._losses()}
         if end != RUNNING:
             self.battles_game += 1
             self.battles_won += won
@@ -523,6 +536,17 @@ class MultiAgentEnv(_Wrapper):
             if end == LIMIT and self._continuing:
                 info["episode_limit"] = True
         return float(b.reward[0]), end != RUNNING, info
+
+    def _losses(self):
+        try:
+            units = self.batch.units()
+        except Error as error:
+            if error.code != EUNSUPPORTED:
+                raise
+            return {}  # an environment without units
+        dead = ~units["alive"]
+        return {"dead_allies": int((dead & (units["side"] == 0)).sum()),
+                "dead_enemies": int((dead & (units["side"] == 1)).sum())}
 
     def get_obs(self):
         return list(self.batch.obs[0].copy())

@@ -282,11 +282,30 @@ void batch_sample(struct batch *b, const uint8_t *avail, uint8_t *actions)
             pick(avail + row * n_actions, n_actions, &b->slots[row / n_agents].random);
 }
 
+static int check_row(const struct batch *b, size_t k)
+{
+    return k < b->o.envs
+               ? 0
+               : err_set(ERR_INVAL, "environment %zu of a batch of %zu", k, b->o.envs);
+}
+
 int batch_describe(struct batch *b, size_t k, char *out, size_t n)
 {
-    if (k >= b->o.envs)
-        return err_set(ERR_INVAL, "environment %zu of a batch of %zu", k, b->o.envs);
+    int err = check_row(b, k);
+    if (err)
+        return err;
     if (!b->class->describe)
         return err_set(ERR_UNSUPPORTED, "%s has no text frames", b->class->name);
     return b->class->describe(b->slots[k].env, out, n);
+}
+
+int batch_scene(const struct batch *b, size_t k, struct scene *out)
+{
+    int err = check_row(b, k);
+    if (err)
+        return err;
+    if (!b->class->scene)
+        return err_set(ERR_UNSUPPORTED, "%s has no units", b->class->name);
+    b->class->scene(b->slots[k].env, out);
+    return 0;
 }

@@ -127,6 +127,22 @@ MAGENV_API int magenv_step_script(struct magenv *v, const struct magenv_arrays *
  * episodes. */
 MAGENV_API void magenv_sample(struct magenv *v, const uint8_t *avail, int32_t *actions);
 
+/* A unit as a spectator sees it; agents may not see all of that. */
+struct magenv_unit {
+    uint8_t side;  /* 0 agents, 1 opponents */
+    uint8_t kind;  /* equal numbers are units of one kind */
+    uint8_t alive; /* the dead keep their place in the list */
+    uint8_t reserved;
+    float x, y; /* map units, y grows to the north */
+    float health, shield, energy;
+};
+enum { MAGENV_UNITS_MAX = 256 };
+
+/* The units of environment k: *count of them into out, which has room for MAGENV_UNITS_MAX. An
+ * index means one unit for a whole episode. EUNSUPPORTED where there are none. */
+MAGENV_API int magenv_units(struct magenv *v, uint64_t k, struct magenv_unit *out,
+                            uint64_t *count);
+
 /* A picture in letters of environment k; EINVAL if n bytes do not hold it. */
 MAGENV_API int magenv_describe(struct magenv *v, uint64_t k, char *out, size_t n);
 

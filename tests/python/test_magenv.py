@@ -56,16 +56,16 @@ def same(a, b):
 class Batches(unittest.TestCase):
     def test_a_row_is_the_episode_a_single_environment_plays(self):
         rows = magenv.Batch("2s3z", 3, threads=2)
-        rows.reset([5, 9, 5])
+        rows.reset([9, 5, 5])
         alone = magenv.Batch("2s3z")
         alone.reset(9)
         for _ in range(25):
             actions = last_available(rows.avail)
             rows.step(actions)
-            alone.step(actions[1:2])
+            alone.step(actions[:1])
             for key in ("obs", "avail", "state", "reward"):
-                self.assertTrue(np.array_equal(getattr(rows, key)[1], getattr(alone, key)[0]), key)
-            self.assertTrue(np.array_equal(rows.obs[0], rows.obs[2]))
+                self.assertTrue(np.array_equal(getattr(rows, key)[0], getattr(alone, key)[0]), key)
+            self.assertTrue(np.array_equal(rows.obs[1], rows.obs[2]))
         self.assertFalse(np.array_equal(rows.obs[0], rows.obs[1]))
 
     def test_what_was_random_can_be_played_again_by_its_seed(self):
@@ -250,6 +250,18 @@ class Smac(unittest.TestCase):
         with self.assertRaises(magenv.Error):
             env.step(actions)
 
+    def test_resets_go_on_from_the_seed_until_another_is_given(self):
+        env = magenv.StarCraft2Env("3m", seed=5)
+        seeds = []
+        for given in (None, None, 5, None):
+            env.reset(seed=given)
+            seeds.append(int(env.batch.seed[0]))
+        self.assertEqual((seeds[0], seeds[:2]), (5, seeds[2:]))
+        self.assertNotEqual(seeds[1], 5)
+        env.seed(9)
+        env.reset()
+        self.assertEqual((env.seed(), env.batch.seed[0]), (9, 9))
+
     def test_the_time_limit_is_said_only_when_episodes_continue(self):
         for continuing in (False, True):
             env = magenv.StarCraft2Env("2s_vs_1sc", continuing_episode=continuing, seed=1)
@@ -279,7 +291,13 @@ class Smac(unittest.TestCase):
             env.reset()
             terminated = False
             while not terminated:
-                _, terminated, _ = env.step([0, 0, 0])
+                _, terminated, info = env.step([0, 0, 0])
+            units = env.batch.units()
+            # the contract's own signs of death: no-op is the only action, the state row is zero
+            self.assertEqual(info["dead_allies"], sum(r[0] for r in env.get_avail_actions()))
+            self.assertEqual(info["dead_enemies"], 3 - np.count_nonzero(env.get_state()[12:21:3]))
+            self.assertEqual(info["battle_won"], info["dead_enemies"] == 3)
+            self.assertEqual((len(units), units["health"][~units["alive"]].any()), (6, False))
         self.assertGreater(env.get_stats()["win_rate"], 0.3)
 
     def test_every_environment_has_these_methods(self):
@@ -289,7 +307,7 @@ class Smac(unittest.TestCase):
             self.assertEqual((len(obs), len(obs[0])), (env.n_agents, env.get_obs_size()))
             self.assertEqual(len(state), env.get_state_size())
             reward, terminated, info = env.step([row.index(1) for row in env.get_avail_actions()])
-            self.assertEqual((terminated, info), (False, {"battle_won": False}))
+            self.assertEqual((terminated, info["battle_won"]), (False, False))
             self.assertTrue(env.render(mode="ansi"))
             env.close()
 

@@ -165,6 +165,31 @@ START_TEST(bad_arguments_are_named)
 }
 END_TEST
 
+START_TEST(units_are_those_of_the_battle_and_missing_ones_are_said)
+{
+    struct magenv_unit unit[MAGENV_UNITS_MAX];
+    uint64_t count = 77;
+    open_k("env.map=2s3z", 1);
+    ck_assert_int_eq(magenv_reset(v, &to, NULL, NULL), 0);
+    ck_assert_int_eq(magenv_units(v, K, unit, &count), MAGENV_EINVAL);
+    ck_assert_uint_eq(count, 77);
+    ck_assert_int_eq(magenv_units(v, K - 1, unit, &count), 0);
+    ck_assert_uint_eq(count, 10);
+    size_t own = 0, stalkers = 0;
+    for (size_t i = 0; i < count; i++) {
+        own += unit[i].side == 0;
+        stalkers += unit[i].health == 80 && unit[i].shield == 80; /* zealots have 100 and 50 */
+        ck_assert(unit[i].alive && unit[i].x > 0 && unit[i].x < 32 && unit[i].y > 0);
+    }
+    ck_assert_uint_eq(own, 5);
+    ck_assert_uint_eq(stalkers, 4);
+    close_k();
+    open_k("env.name=lbf env.map=Foraging-8x8-2p-2f-coop-v3", 1);
+    ck_assert_int_eq(magenv_units(v, 0, unit, &count), MAGENV_EUNSUPPORTED);
+    close_k();
+}
+END_TEST
+
 #if !defined(__SANITIZE_THREAD__)
 START_TEST(a_forked_child_refuses_to_step_a_team_and_can_close_it)
 {
@@ -194,6 +219,7 @@ int main(void)
     tcase_add_test(t, settings_are_words_and_mistakes_are_explained);
     tcase_add_test(t, what_there_is_can_be_listed);
     tcase_add_test(t, bad_arguments_are_named);
+    tcase_add_test(t, units_are_those_of_the_battle_and_missing_ones_are_said);
 #if !defined(__SANITIZE_THREAD__)
     tcase_add_test(t, a_forked_child_refuses_to_step_a_team_and_can_close_it);
 #endif

@@ -84,4 +84,7 @@ void batch_sample(struct batch *b, const uint8_t *avail, uint8_t *actions);
 /* A text frame of environment k (env_class.describe). ERR_UNSUPPORTED, ERR_INVAL. */
 int batch_describe(struct batch *b, size_t k, char *out, size_t n);
 
+/* The units of environment k as recordings show them. ERR_UNSUPPORTED where there are none. */
+int batch_scene(const struct batch *b, size_t k, struct scene *out);
+
 #endif
