@@ -32,8 +32,10 @@ int battle_open(struct battle **out, const char *map, const struct battle_option
         return err_set(ERR_NOMEM, "no memory for a battle of %zu bytes", sizeof *b);
     b->sc = sc;
     b->opt = *o;
-    for (int k = 0; k < UNIT_KINDS; k++)
+    for (int k = 0; k < UNIT_KINDS; k++) {
         kind_init(&b->kinds[k], unit_data(o->units, (enum unit_kind)k));
+        b->max_radius = most(b->max_radius, b->kinds[k].radius);
+    }
     b->shield_step = battle_constants.shield_regen / LOOPS_PER_SECOND;
     b->shield_delay = (int)(battle_constants.shield_regen_delay * LOOPS_PER_SECOND);
     b->help_period = (int)(battle_constants.help_period * LOOPS_PER_SECOND);

@@ -20,6 +20,10 @@
 
 #include "base/rng.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 enum {
     SIDE = SCENARIO_SIDE,
     CELLS = SIDE * SIDE,
@@ -32,7 +36,10 @@ enum {
     COPY_BASE = 1935 /* first unit type id after the game's own catalogue */
 };
 
+_Static_assert(UNITS % 4 == 0 && UNITS <= 128, "units_within takes fours into two words");
+
 #define LOOPS_PER_SECOND ((double)SCENARIO_LOOPS_PER_SECOND)
+#define NOWHERE 1e6f /* farther than any reach from the map */
 
 /* Units collide within their layer only. */
 enum layer { LAYER_GROUND, LAYER_COLOSSUS, LAYER_AIR, LAYERS };
@@ -106,6 +113,7 @@ struct battle {
     bool scripted[UNITS];
     int listed[UNITS];                  /* list order of the opponents */
     double sep[UNITS], max_sep[LAYERS]; /* separation radii */
+    double max_radius;                  /* of all kinds */
 
     /* Moves. */
     bool alive[UNITS];
@@ -128,8 +136,8 @@ struct battle {
         double x, y; /* waypoint when not straight */
     } way[UNITS];
 
-    /* Who stands in a cell, by layer. */
-    int16_t head[LAYERS][CELLS], next[UNITS], prev[UNITS], cell[UNITS];
+    /* Positions for units_within: single precision, the dead NOWHERE. */
+    float near_x[UNITS], near_y[UNITS];
 
     int turn[UNITS], n_turn; /* living units, shuffled every loop */
     struct hit hit[HITS];
@@ -178,9 +186,58 @@ void turn_cos_sin(double turns, double *c, double *s); /* of 2 pi turns, turns i
 void spawn_rings(struct battle *b);
 void spawn_units(struct battle *b);
 
+/* A set of units, taken in order of their indices. */
+struct unit_set {
+    uint64_t word[2];
+};
+
+/* The living among units [from,to) whose centres may be within `reach` of (x,y): all that are,
+ * and a few that are a hair farther. Four at a time in single precision: what is left is worth
+ * an exact look. The sum of rounding errors on a map of 32 is below SLACK. */
+static inline struct unit_set units_within(const struct battle *b, double x, double y,
+                                           double reach, int from, int to)
+{
+    static const double SLACK = 1e-3;
+    struct unit_set set = {{0, 0}};
+    const float cx = (float)x, cy = (float)y;
+    const float reach2 = (float)((reach + SLACK) * (reach + SLACK));
+    for (int k = from & ~3; k < to; k += 4) {
+        uint64_t four = 0;
+#ifdef __SSE2__
+        __m128 dx = _mm_sub_ps(_mm_loadu_ps(&b->near_x[k]), _mm_set1_ps(cx));
+        __m128 dy = _mm_sub_ps(_mm_loadu_ps(&b->near_y[k]), _mm_set1_ps(cy));
+        __m128 d2 = _mm_add_ps(_mm_mul_ps(dx, dx), _mm_mul_ps(dy, dy));
+        four = (uint64_t)_mm_movemask_ps(_mm_cmple_ps(d2, _mm_set1_ps(reach2)));
+#else
+        for (int u = 0; u < 4; u++) {
+            float dx = b->near_x[k + u] - cx, dy = b->near_y[k + u] - cy;
+            four |= (uint64_t)(dx * dx + dy * dy <= reach2) << u;
+        }
+#endif
+        set.word[k / 64] |= four << (k % 64);
+    }
+    /* Whole fours were compared: those before `from` and at or after `to` are not asked for. */
+    set.word[from / 64] &= UINT64_MAX << (from % 64);
+    set.word[to / 64] &= ~(UINT64_MAX << (to % 64));
+    return set;
+}
+
+/* The next unit, taken out of the set, or -1. */
+static inline int unit_next(struct unit_set *s)
+{
+    for (int w = 0; w < 2; w++) {
+        if (s->word[w]) {
+            int i = w * 64 + __builtin_ctzll(s->word[w]);
+            s->word[w] &= s->word[w] - 1;
+            return i;
+        }
+    }
+    return -1;
+}
+
 /* battle_move.c */
 void unit_place(struct battle *b, int i, double x, double y); /* anywhere, no questions */
-void unit_lift(struct battle *b, int i);                      /* out of the cells */
+void unit_lift(struct battle *b, int i);                      /* out of everyone's way */
 /* One loop's step towards (tx,ty), ending `stop` short of it. True if the unit moved. */
 bool unit_walk(struct battle *b, int i, double tx, double ty, double stop);
 bool unit_free(const struct battle *b, int i, double x, double y); /* fits, touches nobody */

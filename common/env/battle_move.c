@@ -10,8 +10,9 @@
  * INVARIANT  A step never deepens an overlap and never creates one, so two units of a layer
  * stay at least the sum of their separation radii apart (up to TOUCH).
  *
- * Neighbours come from lists by cell of side 1: about nine cells hold everyone a step can
- * reach. Headings are rotations by constants; no trigonometry at run time. */
+ * Neighbours come from a sweep over single-precision copies of all positions, four units at a
+ * time (units_within). With at most UNITS units that is faster than lists by cell.
+ * Headings are rotations by constants; no trigonometry at run time. */
 #include "battle_core.h"
 
 #include <math.h>
@@ -40,50 +41,24 @@ static const struct {
     {-0.38268343236508977, -0.92387953251128674}, /* -112.5 */
 };
 
-static void link_unit(struct battle *b, int i, int cell)
-{
-    int16_t *head = &b->head[kind_of(b, i)->layer][cell];
-    b->cell[i] = (int16_t)cell;
-    b->prev[i] = -1;
-    b->next[i] = *head;
-    if (*head >= 0)
-        b->prev[*head] = (int16_t)i;
-    *head = (int16_t)i;
-}
-
 void unit_lift(struct battle *b, int i)
 {
-    if (b->prev[i] >= 0)
-        b->next[b->prev[i]] = b->next[i];
-    else
-        b->head[kind_of(b, i)->layer][b->cell[i]] = b->next[i];
-    if (b->next[i] >= 0)
-        b->prev[b->next[i]] = b->prev[i];
+    b->near_x[i] = NOWHERE;
 }
 
 void unit_place(struct battle *b, int i, double x, double y)
 {
     b->x[i] = x;
     b->y[i] = y;
-    link_unit(b, i, terrain_cell(x, y));
+    b->near_x[i] = (float)x;
+    b->near_y[i] = (float)y;
 }
 
-static void unit_shift(struct battle *b, int i, double x, double y)
-{
-    int cell = terrain_cell(x, y);
-    b->x[i] = x;
-    b->y[i] = y;
-    if (cell != b->cell[i]) {
-        unit_lift(b, i);
-        link_unit(b, i, cell);
-    }
-}
-
-/* A unit that a step could touch: where it is, and the squares of the distance at which two
- * touch and of the distance now. */
+/* A unit that a step could touch: where it is, and the square of the distance below which a
+ * step bumps into it: contact, and closer than now. */
 struct near {
-    double x, y, touch2, now2;
-    int16_t id;
+    double x, y, bump2;
+    int id;
 };
 
 /* Units of i's layer that a place at most `margin` from (x,y) could touch, without i. */
@@ -92,19 +67,16 @@ static int neighbours(const struct battle *b, int i, double x, double y, double 
 {
     const enum layer layer = kind_of(b, i)->layer;
     double sep = b->sep[i], reach = sep + b->max_sep[layer] + margin;
-    int lo = terrain_cell(x - reach, y - reach), hi = terrain_cell(x + reach, y + reach);
+    struct unit_set set = units_within(b, x, y, reach, 0, b->n);
     int n = 0;
-    for (int cy = lo / SIDE; cy <= hi / SIDE; cy++) {
-        for (int cx = lo % SIDE; cx <= hi % SIDE; cx++) {
-            for (int j = b->head[layer][cy * SIDE + cx]; j >= 0; j = b->next[j]) {
-                double dx = b->x[j] - x, dy = b->y[j] - y, d2 = dx * dx + dy * dy;
-                double sum = sep + b->sep[j];
-                if (d2 >= (sum + margin) * (sum + margin) || j == i || n == NEAR)
-                    continue;
-                sum -= TOUCH;
-                out[n++] = (struct near){b->x[j], b->y[j], sum * sum, d2, (int16_t)j};
-            }
-        }
+    for (int j = unit_next(&set); j >= 0; j = unit_next(&set)) {
+        double dx = b->x[j] - x, dy = b->y[j] - y, d2 = dx * dx + dy * dy;
+        double sum = sep + b->sep[j];
+        if (d2 >= (sum + margin) * (sum + margin) || kind_of(b, j)->layer != layer || j == i ||
+            n == NEAR)
+            continue;
+        sum -= TOUCH;
+        out[n++] = (struct near){b->x[j], b->y[j], least(sum * sum, d2), j};
     }
     return n;
 }
@@ -112,8 +84,8 @@ static int neighbours(const struct battle *b, int i, double x, double y, double 
 /* Would being at (x,y) mean contact with it, and closer to it than now? */
 static inline bool bumps(const struct near *o, double x, double y)
 {
-    double dx = o->x - x, dy = o->y - y, d2 = dx * dx + dy * dy;
-    return d2 < o->touch2 && d2 < o->now2;
+    double dx = o->x - x, dy = o->y - y;
+    return dx * dx + dy * dy < o->bump2;
 }
 
 bool unit_free(const struct battle *b, int i, double x, double y)
@@ -143,7 +115,7 @@ static bool push_friend(struct battle *b, int i, int j, double x, double y)
         if (near[k].id != i && bumps(&near[k], px, py))
             return false;
     }
-    unit_shift(b, j, px, py);
+    unit_place(b, j, px, py);
     return true;
 }
 
@@ -171,7 +143,7 @@ static void find_way(struct battle *b, int i, double *tx, double *ty, double *le
     const struct kind *k = kind_of(b, i);
     if (b->terrain.box[k->layer])
         return;
-    int from = b->cell[i], to = terrain_cell(*tx, *ty);
+    int from = terrain_cell(b->x[i], b->y[i]), to = terrain_cell(*tx, *ty);
     bool stale = b->way[i].from != from || b->way[i].to != to || b->stuck[i] >= STUCK_LOOPS;
     if (!stale && !b->way[i].straight) {
         double dx = b->way[i].x - b->x[i], dy = b->way[i].y - b->y[i];
@@ -229,7 +201,7 @@ bool unit_walk(struct battle *b, int i, double tx, double ty, double stop)
         if (h >= HEADINGS - FLIP)
             b->prefer[i] = (int8_t)-b->prefer[i];
         b->stuck[i] = 0;
-        unit_shift(b, i, nx, ny);
+        unit_place(b, i, nx, ny);
         return true;
     }
     b->speed[i] = 0;

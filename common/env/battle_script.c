@@ -66,9 +66,8 @@ static int closest(const struct battle *b, int i, double range)
     double x = b->x[i], y = b->y[i], best = range + k->radius;
     int from, to, found = -1;
     opponents_of(b, i, &from, &to);
-    for (int j = from; j < to; j++) {
-        if (!b->alive[j])
-            continue;
+    struct unit_set set = units_within(b, x, y, best + b->max_radius, from, to);
+    for (int j = unit_next(&set); j >= 0; j = unit_next(&set)) {
         const struct kind *on = kind_of(b, j);
         double dx = b->x[j] - x, dy = b->y[j] - y, d2 = dx * dx + dy * dy;
         double reach = best + on->radius; /* centre to centre, to beat the best so far */

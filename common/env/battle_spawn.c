@@ -12,7 +12,6 @@
 #include "base/err.h"
 
 #include <math.h>
-#include <string.h>
 
 /* cos and sin of 2 pi turns: nearest quarter turn plus a rest of at most pi/4, whose Taylor
  * series to the 17th power are exact to the last bits. */
@@ -95,6 +94,7 @@ static void jitter(struct battle *b, int i)
 static void unit_fresh(struct battle *b, int i, enum unit_kind kind, uint8_t side)
 {
     const struct kind *k = &b->kinds[kind];
+    b->n = i + 1; /* those who follow look for room among the ones before */
     b->kind[i] = kind;
     b->side[i] = side;
     b->scripted[i] = side == 1 || b->opt.agents_scripted;
@@ -139,7 +139,8 @@ static int spawn_side(struct battle *b, int i, uint8_t side, const struct spawn_
 
 void spawn_units(struct battle *b)
 {
-    memset(b->head, 0xff, sizeof b->head); /* -1: nobody */
+    for (int k = 0; k < UNITS; k++)
+        b->near_x[k] = NOWHERE;
     for (int l = 0; l < LAYERS; l++)
         b->max_sep[l] = 0;
     int i = spawn_side(b, 0, 0, b->sc->allies, b->sc->n_ally_groups);
