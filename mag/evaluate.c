@@ -5,6 +5,7 @@
  * together; a lane that ends takes the next episode number. */
 #include "evaluate.h"
 
+#include "record.h"
 #include "rundir.h"
 
 #include "algo/mag.h"
@@ -29,6 +30,7 @@ struct lane {
     uint64_t k;
     double ret;
     uint64_t length;
+    struct film_take *take; /* this episode on film, or NULL */
 };
 
 struct player {
@@ -41,7 +43,8 @@ struct player {
     struct draws draws;
     struct lane lane[LANES];
     struct arena arena;
-    const char *script; /* NULL, "random" or a policy of env->step_script */
+    const char *script;    /* NULL, "random" or a policy of env->step_script */
+    struct record *record; /* NULL: no film is made */
 };
 
 /* --------------------------------------------------------------------------------- set up */
@@ -119,9 +122,12 @@ static int player_open(struct player *p, const struct eval_request *rq, struct e
 
 static void player_close(struct player *p)
 {
-    for (size_t i = 0; i < LANES; i++)
+    for (size_t i = 0; i < LANES; i++) {
+        take_discard(p->lane[i].take);
         if (p->lane[i].env)
             p->env->close(p->lane[i].env);
+    }
+    record_close(p->record);
     mag_act_close(p->act);
     mag_model_close(p->model);
     arena_fini(&p->arena);
@@ -137,7 +143,10 @@ static void observe(struct player *p, struct lane *l)
 static int start_episode(struct player *p, size_t lane, uint64_t k)
 {
     struct lane *l = &p->lane[lane];
-    int err = p->env->reset(l->env, draws_seed(&p->draws, DRAW_EVAL_ENV, k));
+    uint64_t seed = draws_seed(&p->draws, DRAW_EVAL_ENV, k);
+    int err = p->env->reset(l->env, seed);
+    if (!err && p->record)
+        err = record_begin(p->record, &l->take, l->env, k, seed);
     if (err)
         return err;
     if (p->act)
@@ -194,12 +203,19 @@ static void choose(struct player *p, bool greedy)
         mag_act_step(p->act, &p->draws, row, n);
 }
 
+/* Does the environment choose the actions itself? */
+static bool by_script(const struct player *p)
+{
+    return p->script && strcmp(p->script, "random");
+}
+
 static int step_lane(struct player *p, struct lane *l, struct eval_side *side)
 {
     struct env_step s;
-    bool scripted = p->script && strcmp(p->script, "random");
-    int err = scripted ? p->env->step_script(l->env, p->script, &s)
-                       : p->env->step(l->env, l->action, &s);
+    int err = by_script(p) ? p->env->step_script(l->env, p->script, &s)
+                           : p->env->step(l->env, l->action, &s);
+    if (!err && l->take)
+        err = record_step(p->record, &l->take, l->env, l->action, &s);
     if (err)
         return err;
     l->ret += (double)s.reward;
@@ -250,6 +266,31 @@ static int play_side(struct player *p, uint32_t episodes, bool greedy, struct ev
     return 0;
 }
 
+/* The first kind of episodes played goes onto film: greedy, or the script's. */
+static int open_record(struct player *p, const struct eval_request *rq,
+                       const struct eval_report *out)
+{
+    char policy[CONFIG_NAME + 24];
+    if (out->checkpoint[0])
+        snprintf(policy, sizeof policy, "%s-%llu", p->cfg.algo,
+                 (unsigned long long)out->iteration);
+    else
+        snprintf(policy, sizeof policy, "%s", rq->policy);
+    return record_open(&p->record, rq->record, &p->cfg, p->env, p->lane[0].env, policy,
+                       by_script(p), out->seed);
+}
+
+static int close_record(struct player *p, struct eval_report *out)
+{
+    const char *path;
+    int err = record_save(p->record, &path);
+    if (!err)
+        snprintf(out->film, sizeof out->film, "%s", path);
+    record_close(p->record);
+    p->record = NULL;
+    return err;
+}
+
 int evaluate_run(const struct eval_request *request, struct eval_report *out)
 {
     struct player *p = calloc(1, sizeof *p);
@@ -257,10 +298,16 @@ int evaluate_run(const struct eval_request *request, struct eval_report *out)
         return ERR_NOMEM;
     *out = (struct eval_report){0};
     int err = player_open(p, request, out);
+    if (!err && request->record)
+        err = open_record(p, request, out);
     if (!err && !p->script)
         err = play_side(p, request->episodes, true, &out->greedy);
+    if (!err && p->record && !p->script)
+        err = close_record(p, out);
     if (!err)
         err = play_side(p, request->episodes, false, &out->sampled);
+    if (!err && p->record)
+        err = close_record(p, out);
     player_close(p);
     free(p);
     return err;
@@ -287,6 +334,8 @@ void eval_print(const struct eval_report *r, FILE *out)
     if (r->greedy.episodes)
         print_side("greedy", &r->greedy, out);
     print_side(r->greedy.episodes ? "sampled" : "played", &r->sampled, out);
+    if (r->film[0])
+        fprintf(out, "  recorded %s: see it with mag replay %s\n", r->film, r->film);
 }
 
 static json_t *side_json(const struct eval_side *s)
@@ -307,6 +356,8 @@ int eval_json(const struct eval_report *r, FILE *out)
     if (r->greedy.episodes)
         json_object_set_new(o, "greedy", side_json(&r->greedy));
     json_object_set_new(o, "sampled", side_json(&r->sampled));
+    if (r->film[0])
+        json_object_set_new(o, "film", json_string(r->film));
     int err = json_dumpf(o, out, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) ? ERR_IO : 0;
     fputc('\n', out);
     json_decref(o);

@@ -18,6 +18,8 @@ struct eval_request {
     const struct config *cfg;
     uint32_t episodes; /* of each kind */
     uint64_t seed;     /* 0: the run's */
+    const char
+        *record; /* film of the greedy (or scripted) episodes: file or directory; or NULL */
 };
 
 struct eval_side {
@@ -31,6 +33,7 @@ struct eval_report {
     uint64_t set_id, seed, iteration, env_steps;
     uint32_t episodes;
     struct eval_side greedy, sampled; /* a scripted or random policy fills `sampled` only */
+    char film[4096];                  /* where the film went, or "" */
 };
 
 /* ERR_NOTFOUND, ERR_CONFIG, ERR_CORRUPT with err_text(). */

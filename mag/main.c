@@ -26,6 +26,7 @@ static const struct verb verbs[] = {
     {"resume", verb_resume, "go on with a run that was stopped or killed"},
     {"eval", verb_eval,
      "play evaluation episodes with a run, a checkpoint or a scripted policy"},
+    {"replay", verb_replay, "watch recorded battles: terminal, web page, film strip"},
     {"inspect", verb_inspect, "what a run or checkpoint holds; --hash for its identity"},
     {"bench", verb_bench, "measure this machine: env, act, model, plan, product"},
     {"config", verb_config, "show, explain and check settings"},

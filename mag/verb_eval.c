@@ -17,7 +17,7 @@ static int status_of(int err)
 
 struct eval_flags {
     struct run_flags run;
-    const char *episodes, *policy;
+    const char *episodes, *policy, *record;
     bool json;
 };
 
@@ -35,6 +35,7 @@ static int check(const struct args *a, const struct eval_flags *f, struct config
         status = fail(EXIT_USAGE, a->verb, "a run and --policy exclude each other");
     rq->path = a->words ? a->word[0] : NULL;
     rq->policy = f->policy;
+    rq->record = f->record;
     rq->cfg = cfg;
     rq->episodes = n ? (uint32_t)n : cfg->eval.episodes;
     return status;
@@ -53,13 +54,15 @@ int verb_eval(int argc, char **argv)
         {"json", NULL, NULL, NULL, &f.json, "print JSON"},
         {"policy", NULL, "NAME", &f.policy, NULL,
          "instead of a run: random, untrained, attack_nearest, kiting"},
+        {"record", NULL, "FILE|DIR", &f.record, NULL,
+         "keep the greedy (or the policy's) episodes as a film for `mag replay`"},
         {"map", "env.map", "NAME", NULL, NULL, "with --policy: the scenario"},
         {"seed", "seed", "N", NULL, NULL, "with --policy: the seed"},
         {"preset", NULL, "NAME", &run_flags.preset, NULL, "with --policy: the settings"},
         {0},
     };
     struct args a = {.verb = argv[0],
-                     .usage = "RUN|CHECKPOINT [--episodes N] [--json]",
+                     .usage = "RUN|CHECKPOINT [--episodes N] [--json] [--record FILE]",
                      .about =
                          "Plays evaluation episodes, greedy and sampled, with fresh seeds.",
                      .flags = flags,

@@ -13,6 +13,7 @@
 int verb_train(int argc, char **argv);
 int verb_resume(int argc, char **argv);
 int verb_eval(int argc, char **argv);
+int verb_replay(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_config(int argc, char **argv);
