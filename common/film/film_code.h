@@ -21,7 +21,7 @@ enum {
     FILM_HEADER = 16,
     /* mask of a unit */
     UNIT_ALIVE = 1,
-    UNIT_FIELD = 2, /* << k: field k of unit_fields follows */
+    UNIT_FIELD = 2, /* the first of UNIT_FIELDS bits */
     UNIT_FIELDS = 5,
     UNIT_ORDER = 64,
     /* ending of an episode: enum env_end, and */
@@ -29,6 +29,12 @@ enum {
     /* no number lies outside; sums of differences stay far from overflow */
     FILM_RANGE = 1 << 22,
 };
+
+/* The bit of the mask that announces field k. */
+static inline unsigned field_bit(unsigned k)
+{
+    return (unsigned)UNIT_FIELD << k;
+}
 
 /* The numbers of a unit that are kept as differences, in file order. */
 static inline void unit_fields(struct film_unit *u, int32_t *field[UNIT_FIELDS])

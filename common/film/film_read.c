@@ -264,7 +264,7 @@ static void get_unit(struct cursor *c, size_t n_units, struct film_unit *u)
         wrong(c, "a unit announces what does not exist");
     u->alive = mask & UNIT_ALIVE;
     for (unsigned k = 0; k < UNIT_FIELDS; k++)
-        if (mask & UNIT_FIELD << k)
+        if (mask & field_bit(k))
             *field[k] = get_int(c, *field[k]);
     u->order = SCENE_NO_ORDER;
     u->to_x = u->to_y = 0;

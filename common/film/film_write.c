@@ -140,10 +140,10 @@ static void put_unit(struct bytes *b, struct film_unit *last, struct film_unit *
     unsigned mask = (now->alive ? UNIT_ALIVE : 0) | (now->order ? UNIT_ORDER : 0);
     for (unsigned k = 0; k < UNIT_FIELDS; k++)
         if (*is[k] != *was[k])
-            mask |= UNIT_FIELD << k;
+            mask |= field_bit(k);
     put_byte(b, mask);
     for (unsigned k = 0; k < UNIT_FIELDS; k++)
-        if (mask & UNIT_FIELD << k)
+        if (mask & field_bit(k))
             put_int(b, *is[k] - *was[k]);
     if (!now->order)
         return;
