@@ -17,6 +17,9 @@ static const char *const choices_schedule[] = {"lockstep", "async", NULL};
 static const char *const choices_isa[] = {"auto", "ref", "avx2", "avx512", NULL};
 static const char *const choices_resume[] = {"auto", "never", "must", NULL};
 static const char *const choices_units[] = {"liberty", "lotv_4_10", NULL};
+static const char *const choices_tri[] = {"auto", "true", "false", NULL};
+static const char *const choices_start[] = {"surrounded_and_reflect", "surrounded", "reflect",
+                                            "fixed", NULL};
 static const char *const choices_keep[] = {"all", "replay", NULL};
 static const char *const choices_algo[] = {"mag", "mamba", NULL};
 static const char *const choices_env[] = {"smac", "lbf", NULL};
@@ -103,6 +106,56 @@ const struct config_key config_keys[] = {
         "Reward 1 for a win and -1 for a loss, nothing else."),
     YES("env.reward_only_positive", env.reward_only_positive, "true", CFG_RUN,
         "Own losses cost nothing."),
+    U32("env.step_mul", env.step_mul, "8", 1, 1024, "game loops", CFG_RUN,
+        "Game loops of a step; a game second has 16."),
+    F64("env.move_amount", env.move_amount, "2", 0.0625, 32, "map units", CFG_RUN,
+        "How far a move action orders a unit; whole with env.obs_pathing or env.obs_height."),
+    YES("env.obs_all_health", env.obs_all_health, "true", CFG_RUN,
+        "Observe health and shield of all units in sight; implies env.obs_own_health."),
+    YES("env.obs_own_health", env.obs_own_health, "true", CFG_RUN,
+        "Observe own health and shield; counts only without env.obs_all_health."),
+    YES("env.obs_instead_of_state", env.obs_instead_of_state, "false", CFG_RUN,
+        "The state is all observations in a row."),
+    YES("env.state_last_action", env.state_last_action, "true", CFG_RUN,
+        "The state holds everyone's last action."),
+    YES("env.state_timestep", env.state_timestep, "false", CFG_RUN,
+        "The state holds the share of the episode limit that has passed."),
+    F64("env.reward_death_value", env.reward_death_value, "10", -1e6, 1e6, "", CFG_RUN,
+        "Paid for a dead opponent."),
+    F64("env.reward_win", env.reward_win, "200", -1e6, 1e6, "", CFG_RUN, "Paid for a win."),
+    F64("env.reward_defeat", env.reward_defeat, "0", -1e6, 1e6, "", CFG_RUN,
+        "Paid for a defeat."),
+    F64("env.reward_negative_scale", env.reward_negative_scale, "0.5", -1e6, 1e6, "", CFG_RUN,
+        "Weight of own losses, without env.reward_only_positive."),
+    ENUM("env.reward_scale", env.reward_scale, enum cfg_tri, "auto", choices_tri, CFG_RUN,
+         "Scale rewards so that the largest return is env.reward_scale_rate; auto: unless they "
+         "are sparse."),
+    F64("env.reward_scale_rate", env.reward_scale_rate, "20", 1e-6, 1e6, "", CFG_RUN,
+        "Largest return of an episode with scaled rewards."),
+    YES("env.heuristic_ai", env.heuristic_ai, "false", CFG_RUN,
+        "The published heuristic gives the orders; actions are only noted."),
+    YES("env.heuristic_rest", env.heuristic_rest, "false", CFG_RUN,
+        "That heuristic walks to a target out of reach instead of attacking from afar."),
+    ENUM("env.obs_own_pos", env.obs_own_pos, enum cfg_tri, "auto", choices_tri, CFG_RUN,
+         "Observe the own position; auto: on the generated maps of SMACv2."),
+    ENUM("env.unit_ranges", env.unit_ranges, enum cfg_tri, "auto", choices_tri, CFG_RUN,
+         "Sight and reach by unit type, not 9 and 6; auto: on the generated maps."),
+    F64("env.min_attack_range", env.min_attack_range, "2", 0, 32, "map units", CFG_RUN,
+        "Least reach with env.unit_ranges."),
+    YES("env.conic_fov", env.conic_fov, "false", CFG_RUN,
+        "Agents see and aim within a cone, which further actions turn."),
+    U32("env.fov_actions", env.fov_actions, "12", 3, 64, "", CFG_RUN,
+        "Directions of the cone of env.conic_fov; its width is the circle divided by them."),
+    ENUM("env.start_positions", env.start_positions, enum cfg_start, "surrounded_and_reflect",
+         choices_start, CFG_RUN, "Where units of the generated maps start."),
+    F64("env.reflect_chance", env.reflect_chance, "0.5", 0, 1, "", CFG_RUN,
+        "Share of reflect in surrounded_and_reflect."),
+    F64("env.team_weight_1", env.team_weight[0], "0.45", 0, 1e6, "", CFG_RUN,
+        "Generated teams: weight of marines, stalkers or zerglings."),
+    F64("env.team_weight_2", env.team_weight[1], "0.45", 0, 1e6, "", CFG_RUN,
+        "Generated teams: weight of marauders, zealots or hydralisks."),
+    F64("env.team_weight_3", env.team_weight[2], "0.1", 0, 1e6, "", CFG_RUN,
+        "Generated teams: weight of medivacs, colossi or banelings."),
 
     U32("net.width", net.width, "256", 32, 4096, "", CFG_RUN,
         "D: width of every hidden layer and of the deterministic state; a multiple of 32 and "

@@ -17,14 +17,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RESET_LOOPS = 2 }; /* what passes between a spawn and its first frame */
+/* What passes between a spawn and its first frame. On generated maps nothing does: sides may
+ * start so close that somebody would be dead by then. */
+enum { RESET_LOOPS = 2 };
 
 static const double ARRIVAL = 1e-6;
+
+void battle_options_default(struct battle_options *o)
+{
+    *o = (struct battle_options){
+        .shuffle_enemy_order = true, .reflect_chance = 0.5, .team_weight = {0.45, 0.45, 0.1}};
+}
+
+/* A team must not need infinitely many draws. */
+static int check_weights(const struct scenario *sc, const struct battle_options *o)
+{
+    if (!sc->gen)
+        return 0;
+    for (int t = 0; t < SCENARIO_GROUPS; t++)
+        if (sc->gen->team[t] != sc->gen->not_alone && o->team_weight[t] > 0)
+            return 0;
+    return err_set(ERR_CONFIG,
+                   "env.team_weight_*: no team can be drawn for %s, raise the weight of a unit "
+                   "type that fights",
+                   sc->name);
+}
 
 int battle_open(struct battle **out, const char *map, const struct battle_options *o)
 {
     const struct scenario *sc;
     int err = scenario_find(&sc, map);
+    if (!err)
+        err = check_weights(sc, o);
     if (err)
         return err;
     struct battle *b = calloc(1, sizeof *b);
@@ -57,6 +81,7 @@ void battle_game_info(const struct battle *b, struct smac_game_info *out)
 {
     *out = (struct smac_game_info){.map_w = (uint32_t)b->sc->map_size[0],
                                    .map_h = (uint32_t)b->sc->map_size[1],
+                                   .copy_base = COPY_BASE,
                                    .pathing_bits = 1,
                                    .height_bits = 8,
                                    .pathing = b->terrain.pathing,
@@ -74,7 +99,7 @@ void battle_reset(struct battle *b, uint64_t seed)
     b->n_hits = b->n_boom = 0;
     spawn_units(b);
     script_order(b);
-    battle_step(b, RESET_LOOPS);
+    battle_step(b, b->sc->gen ? 0 : RESET_LOOPS);
 }
 
 static int unit_of_tag(const struct battle *b, uint64_t tag)

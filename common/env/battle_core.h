@@ -5,6 +5,7 @@
  * battle_kind.c    unit tables converted once from game seconds to loops
  * battle_terrain.c walkable cells, what fits where, straight walks, ways round walls
  * battle_spawn.c   where units appear
+ * battle_gen.c     teams and places drawn for an episode (SMACv2)
  * battle_move.c    steps, headings, contact
  * battle_fight.c   attack cycle, hits under way, damage, death
  * battle_script.c  targets and orders of the opponents
@@ -17,6 +18,7 @@
 
 #include "env/battle.h"
 #include "scenario.h"
+#include "turn.h"
 
 #include "base/rng.h"
 
@@ -50,7 +52,7 @@ enum task {
     TASK_ATTACK,  /* aim; agents only */
     TASK_HEAL,    /* aim; agents only */
     TASK_ADVANCE, /* attack-move to goal */
-    TASK_HUNT,    /* attack the agents' group: aim is its member pursued */
+    TASK_HUNT,    /* attack the other side's group: aim is its member pursued */
 };
 
 /* A unit kind in loops: times in loops, speeds per loop. */
@@ -181,8 +183,11 @@ static inline int terrain_cell(double x, double y)
     return (cy < SIDE ? cy : SIDE - 1) * SIDE + (cx < SIDE ? cx : SIDE - 1);
 }
 
+/* battle_gen.c */
+/* Teams and places of an episode of a generated map: [n_agents] and [n_enemies] single units. */
+void gen_draw(struct battle *b, struct spawn_group *agents, struct spawn_group *enemies);
+
 /* battle_spawn.c */
-void turn_cos_sin(double turns, double *c, double *s); /* of 2 pi turns, turns in [0,1) */
 void spawn_rings(struct battle *b);
 void spawn_units(struct battle *b);
 

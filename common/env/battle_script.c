@@ -38,12 +38,18 @@ void script_order(struct battle *b)
         y += u * (sc->order.d - sc->order.b);
     }
     for (int i = b->n_agents; i < b->n && sc->order.kind != ORDER_NONE; i++) {
-        b->task[i] = sc->order.kind == ORDER_GROUP ? TASK_HUNT : TASK_ADVANCE;
+        bool hunt = sc->order.kind == ORDER_GROUP || sc->order.kind == ORDER_CLOSEST;
+        b->task[i] = hunt ? TASK_HUNT : TASK_ADVANCE;
         b->goal_x[i] = x;
         b->goal_y[i] = y;
     }
     if (!b->opt.agents_scripted)
         return;
+    if (sc->order.kind == ORDER_CLOSEST) {
+        for (int i = 0; i < b->n_agents; i++)
+            b->task[i] = TASK_HUNT;
+        return;
+    }
     agents_goal(sc, &x, &y);
     for (int i = 0; i < b->n_agents; i++) {
         b->task[i] = TASK_ADVANCE;
@@ -175,6 +181,18 @@ static bool behind_group(const struct battle *b, int i)
     return n == 0 || sqrt(dx * dx + dy * dy) * n > sum;
 }
 
+/* The goal of a medivac that hunts is whom it pursues, short of whom it stops. */
+static bool near_quarry(struct battle *b, int i)
+{
+    int q = quarry(b, i);
+    if (q < 0)
+        return true;
+    double dx = b->x[q] - b->x[i], dy = b->y[q] - b->y[i];
+    b->goal_x[i] = b->x[q];
+    b->goal_y[i] = b->y[q];
+    return dx * dx + dy * dy <= ARRIVED * ARRIVED;
+}
+
 static void medic(struct battle *b, int i)
 {
     const struct kind *k = kind_of(b, i);
@@ -188,9 +206,13 @@ static void medic(struct battle *b, int i)
     if (p >= 0 && unit_heal(b, i, p))
         return;
     b->target[i] = -1;
-    if (behind_group(b, i))
-        advance(b, i);
-    else
+    bool hunts = b->task[i] == TASK_HUNT, near = hunts && near_quarry(b, i);
+    if (!near && behind_group(b, i)) {
+        if (hunts)
+            unit_walk(b, i, b->goal_x[i], b->goal_y[i], 0);
+        else
+            advance(b, i);
+    } else
         b->speed[i] = 0;
 }
 

@@ -6,40 +6,12 @@
  * j has radius j/8 and j+6 places, counter-clockwise from east. The places are tabulated at
  * open; an episode may turn each side's rings by an angle of its own (spawn_rotation).
  *
- * Sines come from a polynomial of our own, so that every machine spawns the same bits. */
+ * On generated maps every unit is a group of its own, drawn by battle_gen.c. */
 #include "battle_core.h"
 
 #include "base/err.h"
 
 #include <math.h>
-
-/* cos and sin of 2 pi turns: nearest quarter turn plus a rest of at most pi/4, whose Taylor
- * series to the 17th power are exact to the last bits. */
-void turn_cos_sin(double turns, double *c, double *s)
-{
-    static const double HALF_PI = 1.57079632679489661923;
-    double quarters = floor(turns * 4 + 0.5);
-    double a = (turns * 4 - quarters) * HALF_PI, a2 = a * a;
-    double cosine = 1, sine = 1;
-    for (int k = 16; k >= 2; k -= 2) {
-        cosine = 1 - a2 / (k * (k - 1)) * cosine;
-        sine = 1 - a2 / (k * (k + 1)) * sine;
-    }
-    sine *= a;
-    switch ((int)quarters & 3) {
-    case 0:
-        *c = cosine, *s = sine;
-        break;
-    case 1:
-        *c = -sine, *s = cosine;
-        break;
-    case 2:
-        *c = -cosine, *s = -sine;
-        break;
-    default:
-        *c = sine, *s = -cosine;
-    }
-}
 
 void spawn_rings(struct battle *b)
 {
@@ -137,15 +109,28 @@ static int spawn_side(struct battle *b, int i, uint8_t side, const struct spawn_
     return i;
 }
 
+static void spawn_sides(struct battle *b)
+{
+    struct spawn_group agents[SMAC_AGENTS_MAX], enemies[SMAC_ENEMIES_MAX];
+    const struct scenario *sc = b->sc;
+    if (sc->gen) {
+        gen_draw(b, agents, enemies);
+        b->n_agents = spawn_side(b, 0, 0, agents, sc->n_agents);
+        b->n = spawn_side(b, b->n_agents, 1, enemies, sc->n_enemies);
+    } else {
+        b->n_agents = spawn_side(b, 0, 0, sc->allies, sc->n_ally_groups);
+        b->n = spawn_side(b, b->n_agents, 1, sc->enemies, sc->n_enemy_groups);
+    }
+    b->n_turn = b->n;
+}
+
 void spawn_units(struct battle *b)
 {
     for (int k = 0; k < UNITS; k++)
         b->near_x[k] = NOWHERE;
     for (int l = 0; l < LAYERS; l++)
         b->max_sep[l] = 0;
-    int i = spawn_side(b, 0, 0, b->sc->allies, b->sc->n_ally_groups);
-    b->n_agents = i;
-    b->n = b->n_turn = spawn_side(b, i, 1, b->sc->enemies, b->sc->n_enemy_groups);
+    spawn_sides(b);
     for (int u = 0; u < b->n; u++)
         jitter(b, u);
     /* The order in which the game lists the opponents is not tied to where they stand. */

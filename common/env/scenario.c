@@ -41,11 +41,19 @@ int scenario_find(const struct scenario **out, const char *name)
             return 0;
         }
     }
-    const char *near = nearest_name(name, scenario_name_list, SCENARIOS);
+    char canonical[64];
+    scenario_gen_name(canonical, sizeof canonical, name);
+    for (size_t i = 0; i < SCENARIOS_GEN; i++) {
+        if (strcmp(scenario_gen_maps[i].name, canonical) == 0) {
+            *out = &scenario_gen_maps[i];
+            return 0;
+        }
+    }
+    const char *near = nearest_name(canonical, scenario_name_list, SCENARIOS + SCENARIOS_GEN);
     if (near)
         return err_set(ERR_CONFIG, "env.map: no map '%s', did you mean '%s'?", name, near);
     return err_set(ERR_CONFIG, "env.map: no map '%s'; known are %s to %s", name,
-                   scenario_name_list[0], scenario_name_list[SCENARIOS - 1]);
+                   scenario_name_list[0], scenario_name_list[SCENARIOS + SCENARIOS_GEN - 1]);
 }
 
 const char *const *scenario_names(void)
@@ -57,6 +65,12 @@ const struct scenario *scenario_table(size_t *n)
 {
     *n = SCENARIOS;
     return scenario_maps;
+}
+
+const struct scenario *scenario_gen_table(size_t *n)
+{
+    *n = SCENARIOS_GEN;
+    return scenario_gen_maps;
 }
 
 const struct terrain_data *terrain_table(size_t *n)

@@ -18,7 +18,8 @@ enum {
     SCENARIO_LOOPS_PER_SECOND = 16,
     SCENARIO_LOOPS_PER_STEP = 8,
     SCENARIO_SIDE = 32,  /* every map is 32 x 32 cells */
-    SCENARIO_GROUPS = 3, /* spawn groups of a side, at most */
+    SCENARIO_GROUPS = 3, /* spawn groups of a side, at most; unit types of a generated team */
+    SCENARIO_COPIES = 9, /* kinds of agents' units a map brings along, at most */
 };
 
 /* Loops per wall-clock second at the speed "faster"; plays no role in a stepped simulation. */
@@ -58,6 +59,9 @@ enum map_type {
     MAP_COLOSSI_STALKERS_ZEALOTS,
     MAP_MMM,
     MAP_BANE,
+    MAP_GEN_PROTOSS,
+    MAP_GEN_TERRAN,
+    MAP_GEN_ZERG,
     MAP_TYPES
 };
 
@@ -143,6 +147,13 @@ enum order_kind {
     ORDER_POINT,   /* attack-move to (a, b) */
     ORDER_SEGMENT, /* attack-move to a point uniform on (a, b)-(c, d), drawn at every spawn */
     ORDER_GROUP,   /* attack the group of all agents' units */
+    ORDER_CLOSEST, /* attack the closest agent, again and again: SMACv2 */
+};
+
+/* What a generated map draws its teams from. */
+struct scenario_gen {
+    enum unit_kind team[SCENARIO_GROUPS]; /* order of weights and type one-hots */
+    enum unit_kind not_alone;             /* no team of these only; UNIT_KINDS: none such */
 };
 
 struct scenario {
@@ -153,7 +164,7 @@ struct scenario {
     uint32_t type_bits;                 /* length of the unit type one-hot */
     uint32_t shield_ally, shield_enemy; /* 1 if that side's features hold a shield entry */
     uint32_t n_actions, obs_size, state_size,
-        max_reward; /* default options, full first frame */
+        max_reward; /* default options, full first frame; generated: 0 */
     const struct terrain_data *terrain;
     int32_t map_size[2], playable[4]; /* playable: x0, y0, x1, y1 */
     uint32_t n_ally_groups, n_enemy_groups;
@@ -161,15 +172,18 @@ struct scenario {
     struct {
         enum order_kind kind;
         double a, b, c, d;
-    } order; /* the one order the map's script gives the opponents */
+    } order;                        /* the one order the map's script gives the opponents */
+    const struct scenario_gen *gen; /* NULL: the groups above; else there are none */
 };
 
-/* ERR_CONFIG with err_text() naming the nearest map. */
+/* Generated maps have several spellings: scenario.name is the canonical one. ERR_CONFIG with
+ * err_text() naming the nearest map. */
 int scenario_find(const struct scenario **out, const char *name);
-/* NULL-terminated, the eight maps of the MAG paper first. */
+/* NULL-terminated, the eight maps of the MAG paper first, the generated ones last. */
 const char *const *scenario_names(void);
-/* The rows behind the names: SCENARIOS of them in the same order, and the terrains. */
+/* The rows behind the names in the same order, fixed and generated maps; the terrains. */
 const struct scenario *scenario_table(size_t *n);
+const struct scenario *scenario_gen_table(size_t *n);
 const struct terrain_data *terrain_table(size_t *n);
 const char *map_type_name(enum map_type type);
 

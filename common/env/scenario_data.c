@@ -267,7 +267,9 @@ const struct unit_data scenario_units_lotv_4_10[UNIT_KINDS] = {
     },
 };
 
-/* The agents' copies of the types are numbered in alphabetical order within a map. */
+/* The agents' copies of the types are numbered in alphabetical order within a map. The one map
+ * file of the generated maps holds them all. */
+#define GEN_COPIES UNIT_BANELING, UNIT_COLOSSUS, UNIT_HYDRALISK, UNIT_MARAUDER, UNIT_MARINE, UNIT_MEDIVAC, UNIT_STALKER, UNIT_ZEALOT, UNIT_ZERGLING
 const struct scenario_rl_types scenario_rl_types[MAP_TYPES] = {
     [MAP_MARINES] = {"marines", 1, {UNIT_MARINE}},
     [MAP_STALKERS] = {"stalkers", 1, {UNIT_STALKER}},
@@ -278,6 +280,9 @@ const struct scenario_rl_types scenario_rl_types[MAP_TYPES] = {
     [MAP_COLOSSI_STALKERS_ZEALOTS] = {"colossi_stalkers_zealots", 3, {UNIT_COLOSSUS, UNIT_STALKER, UNIT_ZEALOT}},
     [MAP_MMM] = {"MMM", 3, {UNIT_MARAUDER, UNIT_MARINE, UNIT_MEDIVAC}},
     [MAP_BANE] = {"bane", 2, {UNIT_BANELING, UNIT_ZERGLING}},
+    [MAP_GEN_PROTOSS] = {"protoss_gen", SCENARIO_COPIES, {GEN_COPIES}},
+    [MAP_GEN_TERRAN] = {"terran_gen", SCENARIO_COPIES, {GEN_COPIES}},
+    [MAP_GEN_ZERG] = {"zerg_gen", SCENARIO_COPIES, {GEN_COPIES}},
 };
 
 const struct terrain_data scenario_terrains[TERRAINS] = {
@@ -1426,7 +1431,7 @@ const struct scenario scenario_maps[SCENARIOS] = {
      .order = {.kind = ORDER_POINT, .a = 16, .b = 8}},
 };
 
-const char *const scenario_name_list[SCENARIOS + 1] = {
+const char *const scenario_name_list[SCENARIOS + SCENARIOS_GEN + 1] = {
     "2s_vs_1sc",
     "3s_vs_3z",
     "2s3z",
@@ -1450,5 +1455,20 @@ const char *const scenario_name_list[SCENARIOS + 1] = {
     "6h_vs_8z",
     "so_many_baneling",
     "bane_vs_bane",
+    "10gen_protoss_5_vs_5",
+    "10gen_protoss_10_vs_10",
+    "10gen_protoss_10_vs_11",
+    "10gen_protoss_20_vs_20",
+    "10gen_protoss_20_vs_23",
+    "10gen_terran_5_vs_5",
+    "10gen_terran_10_vs_10",
+    "10gen_terran_10_vs_11",
+    "10gen_terran_20_vs_20",
+    "10gen_terran_20_vs_23",
+    "10gen_zerg_5_vs_5",
+    "10gen_zerg_10_vs_10",
+    "10gen_zerg_10_vs_11",
+    "10gen_zerg_20_vs_20",
+    "10gen_zerg_20_vs_23",
     NULL,
 };

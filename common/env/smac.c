@@ -11,6 +11,7 @@
  * REWARD  Paid from the records before and after a step, once per death. With
  * reward_only_positive the absolute value of the sum is taken, so that regeneration of the
  * opponents is rewarded: a quirk that stays, because results are compared on this number.
+ * SMACv2 has left it behind: there a negative sum pays nothing.
  *
  * FIRST EPISODE  While no episode has been finished, every reset frame processed adds the
  * health of its enemies to max_reward, incomplete frames too, for good. Another quirk kept.
@@ -18,6 +19,7 @@
  * Nothing here knows where units come from: engine, game or recording. */
 #include "env/smac.h"
 #include "smac_state.h"
+#include "turn.h"
 
 #include "base/err.h"
 
@@ -40,13 +42,16 @@ void smac_options_default(struct smac_options *o)
         .reward_defeat = 0,
         .reward_negative_scale = 0.5,
         .reward_scale_rate = 20,
+        .fov_actions = 12,
+        .min_attack_range = 2,
     };
 }
 
 /* --- sizes --- */
 
-/* The observation size as the published environment announces it. With the timestep on, its
- * own block counts an entry that stays 0, and the timestep itself comes on top. */
+/* The observation size as the published environment announces it. With the timestep on, SMAC's
+ * own block counts an entry that stays 0, and the timestep itself comes on top; in SMACv2 the
+ * entry counted is the timestep. */
 static void set_sizes(struct smac *s)
 {
     const struct scenario *m = s->map;
@@ -60,11 +65,12 @@ static void set_sizes(struct smac *s)
     s->ally_f = 4 + m->type_bits + (o->obs_all_health ? 1 + m->shield_ally : 0) +
                 (o->obs_last_action ? s->actions : 0);
     s->own_f = m->type_bits + (o->obs_own_health ? 1 + m->shield_ally : 0) +
+               (o->obs_own_pos ? 2 : 0) + (o->conic_fov ? 2 : 0) +
                (o->obs_timestep_number ? 1 : 0);
     s->obs_size = s->move_f + s->m * s->enemy_f + (s->n - 1) * s->ally_f + s->own_f;
-    s->obs_len = s->obs_size + (o->obs_timestep_number ? 1 : 0);
-    s->state_size = s->n * (4 + m->shield_ally + m->type_bits) +
-                    s->m * (3 + m->shield_enemy + m->type_bits) +
+    s->obs_len = s->obs_size + (o->obs_timestep_number && !m->gen ? 1 : 0);
+    s->agent_row = 4 + m->shield_ally + (o->conic_fov ? 2 : 0) + m->type_bits;
+    s->state_size = s->n * s->agent_row + s->m * (3 + m->shield_enemy + m->type_bits) +
                     (o->state_last_action ? s->n * s->actions : 0) +
                     (o->state_timestep_number ? 1 : 0);
     s->state_len = s->state_size;
@@ -74,10 +80,39 @@ static void set_sizes(struct smac *s)
     }
 }
 
+/* The published environment breaks on these, or leaves half of them without effect. */
+static int check_options(const struct smac_options *o)
+{
+    if ((o->obs_pathing_grid || o->obs_terrain_height) &&
+        floor(o->move_amount) < o->move_amount)
+        return err_set(ERR_CONFIG,
+                       "env.move_amount %g: env.obs_pathing and env.obs_height look at whole "
+                       "cells, use a whole number",
+                       o->move_amount);
+    if (o->heuristic_rest && !o->heuristic_ai)
+        return err_set(ERR_CONFIG, "env.heuristic_rest changes env.heuristic_ai, which is off");
+    if (o->conic_fov && (o->fov_actions < 3 || o->fov_actions > SMAC_FOV_MAX))
+        return err_set(ERR_CONFIG, "env.fov_actions %u: it takes 3 to %d directions",
+                       o->fov_actions, SMAC_FOV_MAX);
+    return 0;
+}
+
+static void set_cone(struct smac *s)
+{
+    double c, sine;
+    uint32_t turns = s->o.fov_actions;
+    for (uint32_t d = 0; d < turns; d++)
+        turn_cos_sin((double)d / turns, &s->turn_x[d], &s->turn_y[d]);
+    turn_cos_sin(0.5 / turns, &c, &sine);
+    s->cone_cos2 = c * c;
+}
+
 int smac_open(struct smac **out, const char *map, const struct smac_options *o)
 {
     const struct scenario *scenario;
     int rc = scenario_find(&scenario, map);
+    if (!rc)
+        rc = check_options(o);
     if (rc)
         return rc;
     struct smac *s = calloc(1, sizeof *s);
@@ -89,7 +124,13 @@ int smac_open(struct smac **out, const char *map, const struct smac_options *o)
         s->o.obs_own_health = true;
     s->n = scenario->n_agents;
     s->m = scenario->n_enemies;
-    s->actions = scenario->n_actions;
+    s->first_target = FIRST_TURN + (o->conic_fov ? o->fov_actions : 0);
+    s->actions = scenario->n_actions - FIRST_TURN + s->first_target;
+    s->healers = scenario->type == MAP_MMM || scenario->type == MAP_GEN_TERRAN;
+    if (s->healers)
+        s->medivac = (uint32_t)unit_rl_offset(scenario->type, UNIT_MEDIVAC);
+    if (o->conic_fov)
+        set_cone(s);
     bug_on(s->n > SMAC_AGENTS_MAX || s->m > SMAC_ENEMIES_MAX);
     set_sizes(s);
     s->max_reward = (double)s->m * o->reward_death_value + o->reward_win;
@@ -162,6 +203,8 @@ static int check_game_info(const struct smac *s, const struct smac_game_info *in
         return err_set(ERR_INVAL, "map size %u x %u", info->map_w, info->map_h);
     if (info->playable[2] <= info->playable[0] || info->playable[3] <= info->playable[1])
         return err_set(ERR_INVAL, "empty playable area");
+    if (s->map->gen && !info->copy_base)
+        return err_set(ERR_INVAL, "%s needs the first type id that the map adds", s->map->name);
     if (info->pathing_bits != 1 && info->pathing_bits != 8)
         return err_set(ERR_INVAL, "pathing grid of %u bits per pixel", info->pathing_bits);
     size_t cells = (size_t)info->map_w * info->map_h;
@@ -180,6 +223,8 @@ int smac_game_info(struct smac *s, const struct smac_game_info *info)
     int rc = check_game_info(s, info);
     if (rc)
         return rc;
+    if (s->map->gen)
+        s->base_type = info->copy_base;
     size_t cells = (size_t)info->map_w * info->map_h;
     uint8_t *walk = calloc(cells, 1);
     double *height = calloc(cells, sizeof *height);
@@ -255,6 +300,7 @@ void smac_reset_begin(struct smac *s)
     s->steps = 0;
     s->acted = false;
     s->win_counted = s->defeat_counted = false;
+    memset(s->looks, 0, sizeof s->looks);
     memset(s->dead_agent, 0, sizeof s->dead_agent);
     memset(s->dead_enemy, 0, sizeof s->dead_enemy);
     for (size_t i = 0; i < SMAC_AGENTS_MAX; i++)
@@ -276,7 +322,7 @@ int smac_reset_frame(struct smac *s, const struct smac_unit *units, size_t n)
                 s->max_reward += (double)u->health_max + (double)u->shield_max;
         }
     }
-    if (s->episodes == 0 && s->agents_seen)
+    if (s->episodes == 0 && s->agents_seen && !s->map->gen)
         s->base_type = s->agent[0].unit_type;
     smac_refresh_avail(s);
     return s->agents_seen == s->n && s->enemies_seen == s->m ? 0 : ERR_AGAIN;
@@ -325,15 +371,20 @@ void smac_target_command(const struct smac *s, size_t agent, size_t target,
     };
 }
 
-static void command_of(const struct smac *s, size_t agent, uint8_t action,
-                       struct smac_command *out)
+/* False: the action gives no order. Turning the cone leaves the unit to its last one. */
+static bool command_of(struct smac *s, size_t agent, uint8_t action, struct smac_command *out)
 {
+    if (action == ACT_NONE)
+        return false;
     if (action == ACT_STOP)
         *out = (struct smac_command){.unit_tag = s->agent[agent].tag, .ability = ABILITY_STOP};
-    else if (action < FIRST_TARGET)
+    else if (action < FIRST_TURN)
         smac_move_command(s, agent, action, out);
+    else if (action >= s->first_target)
+        smac_target_command(s, agent, action - s->first_target, out);
     else
-        smac_target_command(s, agent, (size_t)action - FIRST_TARGET, out);
+        s->looks[agent] = (uint8_t)(action - FIRST_TURN);
+    return action < FIRST_TURN || action >= s->first_target;
 }
 
 static int check_actions(const struct smac *s, const uint8_t *action)
@@ -362,8 +413,7 @@ int smac_commands(struct smac *s, const uint8_t *action, struct smac_command *ou
     }
     *count = 0;
     for (size_t i = 0; i < s->n; i++)
-        if (action[i] != ACT_NONE)
-            command_of(s, i, action[i], &out[(*count)++]);
+        *count += command_of(s, i, action[i], &out[*count]);
     return 0;
 }
 
@@ -419,8 +469,10 @@ static double battle_reward(const struct smac *s, const struct toll *ally,
     if (o->reward_sparse)
         return 0;
     double deaths = (double)enemy->deaths * o->reward_death_value;
-    if (o->reward_only_positive)
-        return fabs(enemy->damage + deaths);
+    if (o->reward_only_positive) {
+        double sum = enemy->damage + deaths;
+        return s->map->gen ? fmax(sum, 0) : fabs(sum);
+    }
     deaths -= (double)ally->deaths * (o->reward_death_value * o->reward_negative_scale);
     return enemy->damage + deaths - ally->damage;
 }
@@ -428,7 +480,7 @@ static double battle_reward(const struct smac *s, const struct toll *ally,
 /* On maps with medivacs a side that has nothing else left is beaten. */
 static bool only_medivacs_left(const struct smac *s)
 {
-    if (s->map->type != MAP_MMM)
+    if (!s->healers)
         return false;
     for (size_t i = 0; i < s->agents_seen; i++)
         if (s->agent[i].health > 0 && !smac_is_medivac(s, &s->agent[i]))
@@ -436,11 +488,18 @@ static bool only_medivacs_left(const struct smac *s)
     return true;
 }
 
-static bool only_enemy_medivac_left(const struct smac *s)
+/* SMAC asks for exactly one medivac, SMACv2 for nothing but medivacs. */
+static bool only_enemy_medivacs_left(const struct smac *s)
 {
-    if (s->map->type != MAP_MMM)
+    if (!s->healers)
         return false;
     const struct smac_unit *last = NULL;
+    if (s->map->gen) {
+        for (size_t i = 0; i < s->enemies_seen; i++)
+            if (s->enemy[i].health > 0 && s->enemy[i].unit_type != TYPE_MEDIVAC)
+                return false;
+        return true;
+    }
     for (size_t i = 0; i < s->enemies_seen; i++) {
         if (s->enemy[i].health > 0 && !smac_is_medivac(s, &s->enemy[i])) {
             if (last)
@@ -458,7 +517,7 @@ static enum verdict judge(const struct smac *s, size_t allies, size_t enemies)
 {
     if ((allies == 0 && enemies > 0) || only_medivacs_left(s))
         return LOST;
-    if ((allies > 0 && enemies == 0) || only_enemy_medivac_left(s))
+    if ((allies > 0 && enemies == 0) || only_enemy_medivacs_left(s))
         return WON;
     return allies == 0 && enemies == 0 ? DRAW : UNDECIDED;
 }
@@ -543,6 +602,11 @@ void smac_settle(struct smac *s)
 {
     if (s->episodes == 0)
         s->episodes = 1;
+}
+
+void smac_expect_points(struct smac *s, double points)
+{
+    s->max_reward = (double)s->m * s->o.reward_death_value + s->o.reward_win + points;
 }
 
 void smac_tags(const struct smac *s, uint64_t *agents, uint64_t *enemies)

@@ -8,6 +8,9 @@
  * one reset is played at open and then settled, so that every episode is a function of its
  * seed and actions alone.
  *
+ * On generated maps, where opponents differ from episode to episode, max_reward is that of the
+ * mean draw.
+ *
  * SIZES  The specification gives the vectors as they are written. With env.obs_timestep that
  * is one more entry per observation than the published environment announces.
  *
@@ -36,7 +39,9 @@ struct env {
     struct battle *battle, *scripted; /* scripted: NULL until asked for */
     struct battle *active;            /* the one this episode is played on */
     struct battle_options options;
-    char map[CONFIG_NAME];
+    const struct scenario *map;
+    size_t loops;  /* of a step */
+    double points; /* of all opponents, on the average of the draws */
     uint64_t seed;
     size_t steps;
     bool over;          /* the episode has ended: reset first */
@@ -53,48 +58,202 @@ struct env {
 
 /* --- specification --- */
 
-static void options_of(const struct config *cfg, struct smac_options *o)
+static bool decide(enum cfg_tri wish, bool otherwise)
 {
-    smac_options_default(o);
-    o->continuing_episode = cfg->env.continuing;
-    o->obs_last_action = cfg->env.obs_last_action;
-    o->obs_timestep_number = cfg->env.obs_timestep;
-    o->obs_pathing_grid = cfg->env.obs_pathing;
-    o->obs_terrain_height = cfg->env.obs_height;
-    o->reward_sparse = cfg->env.reward_sparse;
-    o->reward_only_positive = cfg->env.reward_only_positive;
-    o->reward_scale = !cfg->env.reward_sparse; /* it would divide the 1 of a win, too */
+    return wish == TRI_AUTO ? otherwise : wish == TRI_YES;
+}
+
+static void options_of(const struct config *cfg, const struct scenario *map,
+                       struct smac_options *o)
+{
+    *o = (struct smac_options){
+        .move_amount = cfg->env.move_amount,
+        .step_mul = cfg->env.step_mul,
+        .continuing_episode = cfg->env.continuing,
+        .obs_all_health = cfg->env.obs_all_health,
+        .obs_own_health = cfg->env.obs_own_health,
+        .obs_last_action = cfg->env.obs_last_action,
+        .obs_pathing_grid = cfg->env.obs_pathing,
+        .obs_terrain_height = cfg->env.obs_height,
+        .obs_instead_of_state = cfg->env.obs_instead_of_state,
+        .obs_timestep_number = cfg->env.obs_timestep,
+        .state_last_action = cfg->env.state_last_action,
+        .state_timestep_number = cfg->env.state_timestep,
+        .reward_sparse = cfg->env.reward_sparse,
+        .reward_only_positive = cfg->env.reward_only_positive,
+        /* it would divide the 1 of a win, too */
+        .reward_scale = decide(cfg->env.reward_scale, !cfg->env.reward_sparse),
+        .reward_death_value = cfg->env.reward_death_value,
+        .reward_win = cfg->env.reward_win,
+        .reward_defeat = cfg->env.reward_defeat,
+        .reward_negative_scale = cfg->env.reward_negative_scale,
+        .reward_scale_rate = cfg->env.reward_scale_rate,
+        .heuristic_ai = cfg->env.heuristic_ai,
+        .heuristic_rest = cfg->env.heuristic_rest,
+        .obs_own_pos = decide(cfg->env.obs_own_pos, map->gen),
+        .unit_ranges = decide(cfg->env.unit_ranges, map->gen),
+        .conic_fov = cfg->env.conic_fov,
+        .fov_actions = cfg->env.fov_actions,
+        .min_attack_range = cfg->env.min_attack_range,
+    };
+}
+
+static void battle_options_of(const struct config *cfg, struct battle_options *o)
+{
+    battle_options_default(o);
+    o->units = cfg->env.units;
+    o->shuffle_enemy_order = cfg->env.shuffle_enemy_order;
+    o->spawn_rotation = cfg->env.spawn_rotation;
+    o->position_noise = cfg->env.position_noise;
+    o->start = cfg->env.start_positions;
+    o->reflect_chance = cfg->env.reflect_chance;
+    memcpy(o->team_weight, cfg->env.team_weight, sizeof o->team_weight);
+}
+
+/* An option of the line that is only there when it is not as published. */
+struct further {
+    const char *name;
+    double value, published;
+};
+
+static size_t further_options(const struct config *cfg, const struct scenario *map,
+                              struct further *out, size_t room)
+{
+    struct smac_options o, p;
+    struct battle_options b, q;
+    options_of(cfg, map, &o);
+    smac_options_default(&p);
+    battle_options_of(cfg, &b);
+    battle_options_default(&q);
+    const struct further all[] = {
+        {"conic_fov", o.conic_fov, p.conic_fov},
+        {"fov_actions", o.fov_actions, p.fov_actions},
+        {"heuristic_ai", o.heuristic_ai, p.heuristic_ai},
+        {"heuristic_rest", o.heuristic_rest, p.heuristic_rest},
+        {"min_attack_range", o.min_attack_range, p.min_attack_range},
+        {"move_amount", o.move_amount, p.move_amount},
+        {"obs_all_health", o.obs_all_health, p.obs_all_health},
+        {"obs_instead_of_state", o.obs_instead_of_state, p.obs_instead_of_state},
+        {"obs_own_health", o.obs_own_health, p.obs_own_health},
+        {"obs_own_pos", o.obs_own_pos, map->gen ? 1 : 0},
+        {"reflect_chance", b.reflect_chance, q.reflect_chance},
+        {"reward_death_value", o.reward_death_value, p.reward_death_value},
+        {"reward_defeat", o.reward_defeat, p.reward_defeat},
+        {"reward_negative_scale", o.reward_negative_scale, p.reward_negative_scale},
+        {"reward_scale", o.reward_scale, !o.reward_sparse},
+        {"reward_scale_rate", o.reward_scale_rate, p.reward_scale_rate},
+        {"reward_win", o.reward_win, p.reward_win},
+        {"start_positions", b.start, q.start},
+        {"state_last_action", o.state_last_action, p.state_last_action},
+        {"state_timestep", o.state_timestep_number, p.state_timestep_number},
+        {"step_mul", o.step_mul, p.step_mul},
+        {"team_weight_1", b.team_weight[0], q.team_weight[0]},
+        {"team_weight_2", b.team_weight[1], q.team_weight[1]},
+        {"team_weight_3", b.team_weight[2], q.team_weight[2]},
+        {"unit_ranges", o.unit_ranges, map->gen ? 1 : 0},
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0] && n < room; i++)
+        if (all[i].value < all[i].published || all[i].value > all[i].published)
+            out[n++] = all[i];
+    return n;
 }
 
 /* One line that two programs agree on or not: every option that changes what is seen. */
-static void canonical_line(const struct config *cfg, struct env_spec *s)
+static void canonical_line(const struct config *cfg, const struct scenario *map,
+                           struct env_spec *s)
 {
+    enum { FURTHER = 32 };
+    struct further further[FURTHER];
+    size_t n = further_options(cfg, map, further, FURTHER);
+    char more[1400] = "";
+    int at = 0;
+    for (size_t i = 0; i < n && at < (int)sizeof more; i++)
+        at += snprintf(more + at, sizeof more - (size_t)at, "%s=%.17g ", further[i].name,
+                       further[i].value);
     snprintf(s->build, sizeof s->build, "%s", BATTLE_BUILD);
     snprintf(s->line, sizeof s->line,
              "smac continuing=%d difficulty=%u map=%s obs_height=%d obs_last_action=%d "
              "obs_pathing=%d obs_timestep=%d position_noise=%.17g reward_only_positive=%d "
-             "reward_sparse=%d shuffle_enemy_order=%d spawn_rotation=%d units=%s "
+             "reward_sparse=%d shuffle_enemy_order=%d spawn_rotation=%d units=%s %s"
              "N=%zu O=%zu A=%zu G=%zu limit=%zu build=%s",
-             cfg->env.continuing, cfg->env.difficulty, cfg->env.map, cfg->env.obs_height,
+             cfg->env.continuing, cfg->env.difficulty, map->name, cfg->env.obs_height,
              cfg->env.obs_last_action, cfg->env.obs_pathing, cfg->env.obs_timestep,
              cfg->env.position_noise, cfg->env.reward_only_positive, cfg->env.reward_sparse,
              cfg->env.shuffle_enemy_order, cfg->env.spawn_rotation,
-             cfg->env.units == UNITS_LIBERTY ? "liberty" : "lotv_4_10", s->n_agents, s->obs,
-             s->actions, s->state, s->episode_limit, s->build);
+             cfg->env.units == UNITS_LIBERTY ? "liberty" : "lotv_4_10", more, s->n_agents,
+             s->obs, s->actions, s->state, s->episode_limit, s->build);
     digest128_of(s->hash, s->line, strlen(s->line));
+}
+
+/* Fixed maps draw nothing: what would not do anything there is refused. */
+static int check_map(const struct config *cfg, const struct scenario *map)
+{
+    struct battle_options b, p;
+    battle_options_of(cfg, &b);
+    battle_options_default(&p);
+    const char *key =
+        b.start != p.start ? "env.start_positions"
+        : b.reflect_chance < p.reflect_chance || b.reflect_chance > p.reflect_chance
+            ? "env.reflect_chance"
+        : memcmp(b.team_weight, p.team_weight, sizeof b.team_weight) != 0 ? "env.team_weight_*"
+                                                                          : NULL;
+    if (key && !map->gen)
+        return err_set(
+            ERR_CONFIG,
+            "%s: the units of %s are fixed; remove it or choose a generated map such "
+            "as env.map=10gen_terran_5_vs_5",
+            key, map->name);
+    return 0;
+}
+
+/* Health and shield of all opponents; on a generated map, of the mean draw of that many. */
+static double enemy_points(const struct config *cfg, const struct scenario *map)
+{
+    double sum = 0, weights = 0;
+    for (uint32_t g = 0; g < map->n_enemy_groups; g++) {
+        const struct unit_data *u = unit_data(cfg->env.units, map->enemies[g].kind);
+        sum += map->enemies[g].count * (u->health + u->shield);
+    }
+    for (int t = 0; map->gen && t < SCENARIO_GROUPS; t++) {
+        const struct unit_data *u = unit_data(cfg->env.units, map->gen->team[t]);
+        sum += map->n_enemies * cfg->env.team_weight[t] * (u->health + u->shield);
+        weights += cfg->env.team_weight[t];
+    }
+    return map->gen ? sum / weights : sum;
+}
+
+static int check_reward(const struct config *cfg, const struct scenario *map,
+                        const struct smac_options *o)
+{
+    double most = map->n_enemies * o->reward_death_value + o->reward_win;
+    if (!o->reward_scale || most + enemy_points(cfg, map) > 0)
+        return 0;
+    return err_set(ERR_CONFIG,
+                   "env.reward_win %g and env.reward_death_value %g leave nothing to "
+                   "scale by: raise them or set env.reward_scale=false",
+                   o->reward_win, o->reward_death_value);
 }
 
 static int open_contract(const struct config *cfg, struct smac **out, struct env_spec *spec)
 {
     struct smac_options o;
-    options_of(cfg, &o);
-    int rc = smac_open(out, cfg->env.map, &o);
+    const struct scenario *map;
+    int rc = scenario_find(&map, cfg->env.map);
+    if (!rc)
+        rc = check_map(cfg, map);
+    if (rc)
+        return rc;
+    options_of(cfg, map, &o);
+    rc = check_reward(cfg, map, &o);
+    if (!rc)
+        rc = smac_open(out, map->name, &o);
     if (rc)
         return rc;
     smac_spec(*out, spec);
     spec->obs = smac_obs_len(*out);
     spec->state = smac_state_len(*out);
-    canonical_line(cfg, spec);
+    canonical_line(cfg, map, spec);
     return 0;
 }
 
@@ -122,7 +281,7 @@ static void close_env(struct env *e)
 
 static void note_base_type(struct env *e)
 {
-    e->base_type = UINT32_MAX;
+    e->base_type = e->map->gen ? e->info.copy_base : UINT32_MAX;
     for (size_t i = 0; i < e->n_units; i++)
         if (e->units[i].owner == 1 && e->units[i].unit_type < e->base_type)
             e->base_type = e->units[i].unit_type;
@@ -143,12 +302,13 @@ static int spawn(struct env *e, struct battle *b)
             return 0;
         battle_step(b, 1);
     }
-    return err_set(ERR_AGAIN, "smac: units of %s are still missing after a reset", e->map);
+    return err_set(ERR_AGAIN, "smac: units of %s are still missing after a reset",
+                   e->map->name);
 }
 
 static int open_battle(struct env *e)
 {
-    int rc = battle_open(&e->battle, e->map, &e->options);
+    int rc = battle_open(&e->battle, e->map->name, &e->options);
     if (rc)
         return rc;
     battle_game_info(e->battle, &e->info);
@@ -157,6 +317,8 @@ static int open_battle(struct env *e)
         rc = spawn(e, e->battle);
     if (!rc)
         smac_settle(e->smac);
+    if (!rc && e->map->gen)
+        smac_expect_points(e->smac, e->points);
     return rc;
 }
 
@@ -165,14 +327,13 @@ static int open_env(const struct config *cfg, struct env **out)
     struct env *e = calloc(1, sizeof *e);
     if (!e)
         return ERR_NOMEM;
-    snprintf(e->map, sizeof e->map, "%s", cfg->env.map);
-    e->options = (struct battle_options){
-        .units = cfg->env.units,
-        .shuffle_enemy_order = cfg->env.shuffle_enemy_order,
-        .spawn_rotation = cfg->env.spawn_rotation,
-        .position_noise = cfg->env.position_noise,
-    };
-    int rc = open_contract(cfg, &e->smac, &e->spec);
+    battle_options_of(cfg, &e->options);
+    e->loops = cfg->env.step_mul;
+    int rc = scenario_find(&e->map, cfg->env.map);
+    if (!rc)
+        rc = open_contract(cfg, &e->smac, &e->spec);
+    if (!rc)
+        e->points = enemy_points(cfg, e->map);
     if (!rc && !(e->avail = calloc(e->spec.n_agents * e->spec.actions, 1)))
         rc = ERR_NOMEM;
     if (!rc)
@@ -197,7 +358,7 @@ static void advance(struct env *e, size_t n_commands, struct env_step *out)
 {
     struct smac_result r;
     battle_order(e->active, e->commands, n_commands);
-    battle_step(e->active, SCENARIO_LOOPS_PER_STEP);
+    battle_step(e->active, e->loops);
     e->n_units = battle_units(e->active, e->units);
     smac_step_frame(e->smac, e->units, e->n_units, false, &r);
     e->steps++;
@@ -233,7 +394,7 @@ static int hand_over(struct env *e)
     if (!e->scripted) {
         struct battle_options o = e->options;
         o.agents_scripted = true;
-        int rc = battle_open(&e->scripted, e->map, &o);
+        int rc = battle_open(&e->scripted, e->map->name, &o);
         if (rc)
             return rc;
     }
@@ -334,22 +495,19 @@ static void draw_map(const struct env *e, const struct scenario *map,
 
 static int describe(struct env *e, char *out, size_t n)
 {
-    const struct scenario *map;
     char grid[SCENARIO_SIDE][SCENARIO_SIDE + 1];
     size_t alive[3] = {0};
     double points[3] = {0};
     struct text t = {.at = out, .left = n};
-    int rc = scenario_find(&map, e->map);
-    if (rc)
-        return rc;
-    draw_map(e, map, grid);
+    draw_map(e, e->map, grid);
     for (size_t i = 0; i < e->n_units; i++) {
         uint32_t side = e->units[i].owner < 3 ? e->units[i].owner : 0;
         alive[side]++;
         points[side] += (double)e->units[i].health + (double)e->units[i].shield;
     }
     put(&t, "%s step %zu of %zu: agents %zu (%.0f points), opponents %zu (%.0f points)\n",
-        e->map, e->steps, e->spec.episode_limit, alive[1], points[1], alive[2], points[2]);
+        e->map->name, e->steps, e->spec.episode_limit, alive[1], points[1], alive[2],
+        points[2]);
     for (int y = SCENARIO_SIDE - 1; y >= 0; y--) /* north on top */
         put(&t, "%s\n", grid[y]);
     return t.cut ? err_set(ERR_INVAL, "smac: a description needs more than %zu bytes", n) : 0;
@@ -358,6 +516,7 @@ static int describe(struct env *e, char *out, size_t n)
 static void stage(const struct env *e, struct scene_stage *out)
 {
     battle_stage(e->active, out);
+    out->loops = (uint32_t)e->loops;
 }
 
 static void show_order(const struct env *e, const struct smac_command *c, struct scene *out)

@@ -97,7 +97,7 @@ static void toward_target(const struct smac *s, size_t agent, size_t target, uin
 {
     const struct smac_unit *u = &s->agent[agent];
     const struct smac_unit *t = smac_is_medivac(s, u) ? &s->agent[target] : &s->enemy[target];
-    *action = (uint8_t)(FIRST_TARGET + target);
+    *action = (uint8_t)(s->first_target + target);
     if (s->o.heuristic_rest && !smac_avail_of(s, agent)[*action]) {
         *action = approach(u, t);
         smac_move_command(s, agent, *action, out);
@@ -111,7 +111,7 @@ size_t smac_heuristic_commands(struct smac *s, struct smac_command *out)
     size_t count = 0;
     uint8_t action;
     for (size_t i = 0; i < s->n && i < s->agents_seen; i++) {
-        int target = update_target(s, i, s->base_type + 2);
+        int target = update_target(s, i, s->base_type + s->medivac);
         if (target != NO_TARGET)
             toward_target(s, i, (size_t)target, &action, &out[count++]);
     }
@@ -179,7 +179,7 @@ static bool kiting(struct smac *s, size_t agent, uint8_t *action, struct smac_co
         *action = away;
         smac_move_command(s, agent, away, out);
     } else {
-        *action = (uint8_t)(FIRST_TARGET + target);
+        *action = (uint8_t)(s->first_target + (size_t)target);
         smac_target_command(s, agent, (size_t)target, out);
     }
     return true;

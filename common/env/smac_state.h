@@ -11,13 +11,13 @@
 enum {
     NO_TARGET = -1,
     MOVE_ACTIONS = 4, /* north, south, east, west */
-    FIRST_TARGET = 6, /* action 6+k attacks enemy k (or heals agent k) */
+    FIRST_TURN = 6,   /* first action that turns the cone of view, if there is one */
     PATHING_FEATURES = 8,
     HEIGHT_FEATURES = 9,
 };
 enum { ACT_NONE, ACT_STOP, ACT_NORTH, ACT_SOUTH, ACT_EAST, ACT_WEST };
 
-/* The same for every unit type and every map. */
+/* The same for every unit type and every map, but with unit_ranges. */
 #define SIGHT_RANGE 9.0
 #define SHOOT_RANGE 6.0
 
@@ -35,9 +35,11 @@ enum {
 struct smac {
     const struct scenario *map;
     struct smac_options o;
-    size_t n, m, actions;                            /* N, M, A */
+    size_t n, m, actions; /* N, M, A */
+    size_t first_target;  /* action first_target+k attacks enemy k (or heals agent k) */
     size_t move_f, enemy_f, ally_f, own_f;           /* features of each observation block */
     size_t obs_size, obs_len, state_size, state_len; /* announced, and as written */
+    size_t agent_row;                                /* entries of an agent in the state */
 
     /* What the game said once. */
     uint32_t w, h;
@@ -48,7 +50,13 @@ struct smac {
     /* The units behind the indices. Incomplete reset frames may hold any number. */
     struct smac_unit agent[SMAC_UNITS_MAX], enemy[SMAC_UNITS_MAX];
     size_t agents_seen, enemies_seen;
-    uint32_t base_type; /* smallest id among the agents: first of the map's own types */
+    uint32_t base_type; /* first of the map's own types: smallest id among the agents */
+    bool healers;       /* the map has medivacs: they heal, and do not win alone */
+    uint32_t medivac;   /* id of the agents' medivacs from base_type */
+
+    /* Cones of view: directions 2 pi d / fov_actions, and the one each agent looks in. */
+    double turn_x[SMAC_FOV_MAX], turn_y[SMAC_FOV_MAX], cone_cos2; /* of half the width */
+    uint8_t looks[SMAC_AGENTS_MAX];
 
     uint8_t last_action[SMAC_AGENTS_MAX];
     bool acted;     /* false: last actions are all zero, not even action 0 */
@@ -67,7 +75,7 @@ struct smac {
 enum unit_kind smac_agent_kind(const struct smac *s, uint32_t unit_type);
 static inline bool smac_is_medivac(const struct smac *s, const struct smac_unit *u)
 {
-    return s->map->type == MAP_MMM && u->unit_type == s->base_type + 2;
+    return s->healers && u->unit_type == s->base_type + s->medivac;
 }
 
 double smac_distance(const struct smac_unit *a, const struct smac_unit *b);

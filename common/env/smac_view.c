@@ -7,7 +7,9 @@
  * that is dead or out of sight is zero; a dead agent's whole observation is zero but for the
  * time step.
  *
- * Sight is "closer than 9", reach is "6 or closer": the two comparisons differ on purpose. */
+ * Sight is "closer than 9", reach is "6 or closer": the two comparisons differ on purpose. With
+ * unit_ranges the two numbers depend on who looks; with conic_fov both are asked of the cone
+ * ("or closer"), as SMACv2 does. */
 #include "smac_state.h"
 
 #include <math.h>
@@ -53,17 +55,79 @@ static bool can_move(const struct smac *s, const struct smac_unit *u, int d)
     return s->walk && on_map(s, x, y) && s->walk[cell_index(s, x, y)];
 }
 
+/* --- sight and reach --- */
+
+/* Of an agent's unit, as SMACv2 has them. */
+static const double sight_of_kind[UNIT_KINDS] = {
+    [UNIT_MARINE] = 9,    [UNIT_MARAUDER] = 10, [UNIT_MEDIVAC] = 11,
+    [UNIT_STALKER] = 10,  [UNIT_ZEALOT] = 9,    [UNIT_COLOSSUS] = 10,
+    [UNIT_HYDRALISK] = 9, [UNIT_ZERGLING] = 8,  [UNIT_BANELING] = 8,
+};
+static const double reach_of_kind[UNIT_KINDS] = {
+    [UNIT_MARINE] = 5,    [UNIT_MARAUDER] = 6,   [UNIT_MEDIVAC] = 4,
+    [UNIT_STALKER] = 6,   [UNIT_ZEALOT] = 0.1,   [UNIT_COLOSSUS] = 7,
+    [UNIT_HYDRALISK] = 5, [UNIT_ZERGLING] = 0.1, [UNIT_BANELING] = 0.25,
+};
+
+static double sight_of(const struct smac *s, const struct smac_unit *u)
+{
+    enum unit_kind kind = s->o.unit_ranges ? smac_agent_kind(s, u->unit_type) : UNIT_KINDS;
+    return kind < UNIT_KINDS ? sight_of_kind[kind] : SIGHT_RANGE;
+}
+
+static double reach_of(const struct smac *s, const struct smac_unit *u)
+{
+    enum unit_kind kind = s->o.unit_ranges ? smac_agent_kind(s, u->unit_type) : UNIT_KINDS;
+    return kind < UNIT_KINDS ? fmax(reach_of_kind[kind], s->o.min_attack_range) : SHOOT_RANGE;
+}
+
+/* Whether a unit is in the cone an agent looks through. The published test compares slopes: it
+ * folds the cone's direction onto the side (west or east) the other unit is on. So a cone that
+ * opens due east or west also sees its mirror image, and one that opens to the other side is
+ * taken for due north or south. Angles are compared by their cosines here. */
+static bool in_cone(const struct smac *s, size_t agent, const struct smac_unit *u)
+{
+    const double tiny = 1e-7;
+    const struct smac_unit *own = &s->agent[agent];
+    double x = (double)u->x - (double)own->x, y = (double)u->y - (double)own->y;
+    double cx = s->turn_x[s->looks[agent]], cy = s->turn_y[s->looks[agent]];
+    if (x > 0) {
+        x = fmax(x, tiny);
+        cx = fmax(cx, tiny);
+    } else {
+        x = fmin(x, -tiny);
+        cx = fmin(cx, -tiny);
+    }
+    double dot = x * cx + y * cy;
+    return dot > 0 && dot * dot > s->cone_cos2 * (x * x + y * y) * (cx * cx + cy * cy);
+}
+
+static bool in_reach(const struct smac *s, size_t agent, const struct smac_unit *u,
+                     double reach)
+{
+    return smac_distance(&s->agent[agent], u) <= reach &&
+           (!s->o.conic_fov || in_cone(s, agent, u));
+}
+
+static bool in_sight(const struct smac *s, size_t agent, const struct smac_unit *u,
+                     double distance, double sight)
+{
+    return s->o.conic_fov ? distance <= sight && in_cone(s, agent, u) : distance < sight;
+}
+
 /* --- availability --- */
 
-static void avail_targets(const struct smac *s, const struct smac_unit *u, uint8_t *a)
+static void avail_targets(const struct smac *s, size_t agent, uint8_t *a)
 {
+    const struct smac_unit *u = &s->agent[agent];
     bool heals = smac_is_medivac(s, u);
-    size_t targets = s->actions - FIRST_TARGET;
+    double reach = reach_of(s, u);
+    size_t targets = s->actions - s->first_target;
     for (size_t k = 0; k < targets; k++) {
         const struct smac_unit *t = heals ? &s->agent[k] : &s->enemy[k];
         bool fit =
             heals ? k < s->n && agent_alive(s, k) && !smac_is_medivac(s, t) : enemy_alive(s, k);
-        a[FIRST_TARGET + k] = fit && smac_distance(u, t) <= SHOOT_RANGE;
+        a[s->first_target + k] = fit && in_reach(s, agent, t, reach);
     }
 }
 
@@ -79,7 +143,8 @@ void smac_refresh_avail(struct smac *s)
         a[ACT_STOP] = 1;
         for (int d = 0; d < MOVE_ACTIONS; d++)
             a[ACT_NORTH + d] = can_move(s, &s->agent[i], d);
-        avail_targets(s, &s->agent[i], a);
+        memset(a + FIRST_TURN, 1, s->first_target - FIRST_TURN);
+        avail_targets(s, i, a);
     }
 }
 
@@ -122,9 +187,29 @@ static double cooldown_of(const struct smac *s, const struct smac_unit *u)
     return v / max_cooldown[kind];
 }
 
+/* SMACv2 numbers a race's types by a list of its own, the same for both sides. */
+static uint32_t gen_type_index(const struct smac *s, enum unit_kind kind)
+{
+    uint32_t t = 0;
+    while (t < SCENARIO_GROUPS && s->map->gen->team[t] != kind)
+        t++;
+    return t;
+}
+
 static uint32_t agent_type_index(const struct smac *s, const struct smac_unit *u)
 {
+    if (s->map->gen)
+        return gen_type_index(s, smac_agent_kind(s, u->unit_type));
     return u->unit_type - s->base_type;
+}
+
+static uint32_t gen_enemy_index(const struct smac *s, const struct smac_unit *u)
+{
+    uint32_t t = 0;
+    while (t < SCENARIO_GROUPS &&
+           unit_data(UNITS_LIBERTY, s->map->gen->team[t])->enemy_type != u->unit_type)
+        t++;
+    return t;
 }
 
 /* The opponents' one-hot has its own order: on stalker-zealot maps the reverse of the
@@ -140,6 +225,10 @@ static uint32_t enemy_type_index(const struct smac *s, const struct smac_unit *u
         return u->unit_type == TYPE_BANELING ? 0 : 1;
     case MAP_MMM:
         return u->unit_type == TYPE_MARAUDER ? 0 : u->unit_type == TYPE_MARINE ? 1 : 2;
+    case MAP_GEN_PROTOSS:
+    case MAP_GEN_TERRAN:
+    case MAP_GEN_ZERG:
+        return gen_enemy_index(s, u);
     default:
         return 0;
     }
@@ -197,24 +286,24 @@ static void put_movement(const struct smac *s, size_t agent, float *out)
 
 /* Distance and relative position, entries 1 to 3 of a block of a unit in sight. */
 static void put_relative(const struct smac_unit *own, const struct smac_unit *other,
-                         double distance, float *out)
+                         double distance, double sight, float *out)
 {
-    out[1] = (float)(distance / SIGHT_RANGE);
-    out[2] = (float)(((double)other->x - (double)own->x) / SIGHT_RANGE);
-    out[3] = (float)(((double)other->y - (double)own->y) / SIGHT_RANGE);
+    out[1] = (float)(distance / sight);
+    out[2] = (float)(((double)other->x - (double)own->x) / sight);
+    out[3] = (float)(((double)other->y - (double)own->y) / sight);
 }
 
-static void put_enemy(const struct smac *s, size_t agent, size_t k, float *out)
+static void put_enemy(const struct smac *s, size_t agent, size_t k, double sight, float *out)
 {
     const struct smac_unit *own = &s->agent[agent], *e = &s->enemy[k];
     if (!enemy_alive(s, k))
         return;
     double distance = smac_distance(own, e);
-    if (!(distance < SIGHT_RANGE))
+    if (!in_sight(s, agent, e, distance, sight))
         return;
     /* For a medivac this is the availability of healing agent k: copied as it is. */
-    out[0] = smac_avail_of(s, agent)[FIRST_TARGET + k];
-    put_relative(own, e, distance, out);
+    out[0] = smac_avail_of(s, agent)[s->first_target + k];
+    put_relative(own, e, distance, sight, out);
     float *at = out + 4;
     if (s->o.obs_all_health) {
         *at++ = (float)health_of(e);
@@ -224,16 +313,16 @@ static void put_enemy(const struct smac *s, size_t agent, size_t k, float *out)
     put_type(s, at, enemy_type_index(s, e));
 }
 
-static void put_ally(const struct smac *s, size_t agent, size_t other, float *out)
+static void put_ally(const struct smac *s, size_t agent, size_t other, double sight, float *out)
 {
     const struct smac_unit *own = &s->agent[agent], *u = &s->agent[other];
     if (!agent_alive(s, other))
         return;
     double distance = smac_distance(own, u);
-    if (!(distance < SIGHT_RANGE))
+    if (!in_sight(s, agent, u, distance, sight))
         return;
     out[0] = 1;
-    put_relative(own, u, distance, out);
+    put_relative(own, u, distance, sight, out);
     float *at = out + 4;
     if (s->o.obs_all_health) {
         *at++ = (float)health_of(u);
@@ -245,6 +334,16 @@ static void put_ally(const struct smac *s, size_t agent, size_t other, float *ou
         put_last_action(s, other, at);
 }
 
+/* Where an agent looks, with cones of view only; returns the place behind it. */
+static float *put_direction(const struct smac *s, size_t agent, float *out)
+{
+    if (!s->o.conic_fov)
+        return out;
+    *out++ = (float)s->turn_x[s->looks[agent]];
+    *out++ = (float)s->turn_y[s->looks[agent]];
+    return out;
+}
+
 static void put_own(const struct smac *s, size_t agent, float *out)
 {
     const struct smac_unit *u = &s->agent[agent];
@@ -253,6 +352,11 @@ static void put_own(const struct smac *s, size_t agent, float *out)
         if (s->map->shield_ally)
             *out++ = (float)shield_of(s, u);
     }
+    if (s->o.obs_own_pos) {
+        *out++ = (float)((double)u->x / s->w);
+        *out++ = (float)((double)u->y / s->h);
+    }
+    out = put_direction(s, agent, out);
     put_type(s, out, agent_type_index(s, u));
 }
 
@@ -267,14 +371,15 @@ static void observe_agent(const struct smac *s, size_t agent, float *out)
         out[s->obs_len - 1] = time_step(s);
     if (!agent_alive(s, agent))
         return;
+    double sight = sight_of(s, &s->agent[agent]);
     put_movement(s, agent, out);
     out += s->move_f;
     for (size_t k = 0; k < s->m; k++, out += s->enemy_f)
-        put_enemy(s, agent, k, out);
+        put_enemy(s, agent, k, sight, out);
     for (size_t i = 0; i < s->n; i++) {
         if (i == agent)
             continue;
-        put_ally(s, agent, i, out);
+        put_ally(s, agent, i, sight, out);
         out += s->ally_f;
     }
     put_own(s, agent, out);
@@ -297,13 +402,15 @@ static float *put_position(const struct smac *s, const struct smac_unit *u, floa
     return out;
 }
 
-static void put_agent_row(const struct smac *s, const struct smac_unit *u, float *out)
+static void put_agent_row(const struct smac *s, size_t agent, float *out)
 {
+    const struct smac_unit *u = &s->agent[agent];
     *out++ = (float)health_of(u);
     *out++ = (float)cooldown_of(s, u);
     out = put_position(s, u, out);
     if (s->map->shield_ally)
         *out++ = (float)shield_of(s, u);
+    out = put_direction(s, agent, out);
     put_type(s, out, agent_type_index(s, u));
 }
 
@@ -324,9 +431,9 @@ void smac_state(const struct smac *s, float *state)
     }
     memset(state, 0, s->state_len * sizeof *state);
     float *out = state;
-    for (size_t i = 0; i < s->n; i++, out += 4 + s->map->shield_ally + s->map->type_bits)
+    for (size_t i = 0; i < s->n; i++, out += s->agent_row)
         if (agent_alive(s, i))
-            put_agent_row(s, &s->agent[i], out);
+            put_agent_row(s, i, out);
     for (size_t k = 0; k < s->m; k++, out += 3 + s->map->shield_enemy + s->map->type_bits)
         if (enemy_alive(s, k))
             put_enemy_row(s, &s->enemy[k], out);

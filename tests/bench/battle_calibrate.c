@@ -153,6 +153,7 @@ static int run(const struct args *a, const char *map, enum policy policy)
     smac_options_default(&o);
     o.continuing_episode = true;
     int err = scenario_find(&g.sc, map);
+    o.unit_ranges = !err && g.sc->gen; /* as SMACv2 is played */
     if (!err)
         err = battle_open(&g.battle, map, &bo);
     if (!err)
@@ -253,10 +254,8 @@ static bool parse(int argc, char **argv, struct args *a)
 
 int main(int argc, char **argv)
 {
-    struct args a = {.policy = -1,
-                     .episodes = 100,
-                     .seed = 1,
-                     .battle = {.units = UNITS_LIBERTY, .shuffle_enemy_order = true}};
+    struct args a = {.policy = -1, .episodes = 100, .seed = 1};
+    battle_options_default(&a.battle);
     if (!parse(argc, argv, &a))
         return usage();
     int err = run_all(&a);

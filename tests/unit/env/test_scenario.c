@@ -95,7 +95,64 @@ START_TEST(the_papers_eight_maps_come_first)
                                         "3s_vs_5z",  "2c_vs_64zg", "corridor", "3s5z_vs_3s6z"};
     for (size_t i = 0; i < 8; i++)
         ck_assert_str_eq(scenario_names()[i], eight[i]);
-    ck_assert_ptr_null(scenario_names()[23]);
+    ck_assert_str_eq(scenario_names()[23], "10gen_protoss_5_vs_5");
+    ck_assert_ptr_null(scenario_names()[38]);
+}
+END_TEST
+
+START_TEST(generated_maps_have_the_published_sizes)
+{
+    /* Sizes published for the standard tasks, own position included. */
+    static const struct {
+        const char *name;
+        uint32_t actions, obs, state;
+    } known[] = {{"10gen_terran_5_vs_5", 11, 82, 120},
+                 {"10gen_protoss_5_vs_5", 11, 92, 130},
+                 {"10gen_zerg_5_vs_5", 11, 82, 120}};
+    const struct scenario *m;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        ck_assert_int_eq(scenario_find(&m, known[i].name), 0);
+        ck_assert_uint_eq(m->n_actions, known[i].actions);
+        ck_assert_uint_eq(m->obs_size, known[i].obs);
+        ck_assert_uint_eq(m->state_size, known[i].state);
+    }
+    size_t n;
+    const struct scenario *maps = scenario_gen_table(&n);
+    ck_assert_uint_eq(n, 15);
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_str_eq(maps[i].name, scenario_names()[23 + i]);
+        ck_assert_uint_eq(maps[i].episode_limit, 200);
+        ck_assert_uint_eq(maps[i].n_actions, 6 + maps[i].n_enemies);
+        for (int t = 0; t < SCENARIO_GROUPS; t++)
+            ck_assert_int_ge(unit_rl_offset(maps[i].type, maps[i].gen->team[t]), 0);
+    }
+}
+END_TEST
+
+START_TEST(generated_maps_are_known_by_several_spellings)
+{
+    static const char *const spellings[][2] = {
+        {"10gen_terran_5_vs_5", "10gen_terran_5_vs_5"},
+        {"10gen_terran", "10gen_terran_5_vs_5"},
+        {"terran_5_vs_5", "10gen_terran_5_vs_5"},
+        {"10gen_zerg_20v23", "10gen_zerg_20_vs_23"},
+        {"protoss_10v11", "10gen_protoss_10_vs_11"},
+    };
+    static const char *const wrong[] = {"terran",
+                                        "10gen_terran_5_vs_55",
+                                        "10gen_terran_5_vs_5x",
+                                        "10gen_human_5_vs_5",
+                                        "10gen_",
+                                        "5_vs_5"};
+    const struct scenario *m;
+    for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
+        ck_assert_int_eq(scenario_find(&m, spellings[i][0]), 0);
+        ck_assert_str_eq(m->name, spellings[i][1]);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        ck_assert_int_eq(scenario_find(&m, wrong[i]), ERR_CONFIG);
+    ck_assert_int_eq(scenario_find(&m, "10gen_teran_5_vs_5"), ERR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err_text(), "'10gen_terran_5_vs_5'"));
 }
 END_TEST
 
@@ -128,6 +185,8 @@ int main(void)
     tcase_add_test(t, terrains_are_whole_and_spawn_points_lie_on_open_ground);
     tcase_add_test(t, colossi_cross_the_cliff_that_stops_zerglings);
     tcase_add_test(t, the_papers_eight_maps_come_first);
+    tcase_add_test(t, generated_maps_have_the_published_sizes);
+    tcase_add_test(t, generated_maps_are_known_by_several_spellings);
     tcase_add_test(t, an_unknown_map_is_refused_with_the_nearest_name);
     tcase_add_test(t, the_second_data_set_changes_only_what_differs);
     suite_add_tcase(s, t);

@@ -6,6 +6,7 @@
 #include "base/rng.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,6 +139,167 @@ START_TEST(the_specification_hash_changes_with_every_option)
 }
 END_TEST
 
+/* A configuration of settings "key=value ..." on a map; returns what spec says. */
+static int spec_of(const char *map, const char *settings, struct env_spec *out)
+{
+    char text[256], *assignment, *rest = text;
+    struct config_builder *builder;
+    ck_assert_int_eq(config_begin(&builder), 0);
+    ck_assert_int_eq(config_set(builder, "env.map", map, ORIGIN_CLI), 0);
+    snprintf(text, sizeof text, "%s", settings);
+    while ((assignment = strtok_r(rest, " ", &rest)))
+        ck_assert_int_eq(config_assign(builder, assignment), 0);
+    ck_assert_int_eq(config_finish(builder, &cfg), 0);
+    config_end(builder);
+    return smac->spec(&cfg, out);
+}
+
+/* Every key but those of the test above, each with a value that is not its default. */
+static const char *const further[] = {
+    "env.step_mul=4",
+    "env.move_amount=3",
+    "env.obs_all_health=false",
+    "env.obs_all_health=false env.obs_own_health=false",
+    "env.obs_instead_of_state=true",
+    "env.state_last_action=false",
+    "env.state_timestep=true",
+    "env.reward_death_value=5",
+    "env.reward_win=100",
+    "env.reward_defeat=-50",
+    "env.reward_negative_scale=1",
+    "env.reward_scale=false",
+    "env.reward_scale_rate=10",
+    "env.heuristic_ai=true",
+    "env.heuristic_ai=true env.heuristic_rest=true",
+    "env.obs_own_pos=true",
+    "env.unit_ranges=true",
+    "env.min_attack_range=1",
+    "env.conic_fov=true",
+    "env.fov_actions=8",
+    "env.start_positions=reflect",
+    "env.reflect_chance=0.25",
+    "env.team_weight_1=1",
+    "env.team_weight_2=1",
+    "env.team_weight_3=1",
+    "env.reward_sparse=true env.reward_scale=true",
+};
+
+START_TEST(every_published_option_has_a_key_that_changes_the_hash_and_plays)
+{
+    struct env_spec plain, changed;
+    struct env_step last;
+    unsigned char hash[16];
+    /* Where teams are drawn every key counts; there the first two are on already. */
+    const char *map = "10gen_protoss_5_vs_5", *settings = further[_i];
+    if (strstr(settings, "obs_own_pos") || strstr(settings, "unit_ranges"))
+        map = "MMM";
+    ck_assert_int_eq(spec_of(map, "", &plain), 0);
+    ck_assert_int_eq(spec_of(map, settings, &changed), 0);
+    ck_assert_mem_ne(plain.hash, changed.hash, 16);
+    open_map(map);
+    ck_assert_uint_le(spec.n_agents * spec.obs, OBS_MAX);
+    ck_assert_uint_le(spec.state, STATE_MAX);
+    play_random(1, hash, &last);
+}
+END_TEST
+
+START_TEST(options_that_do_not_go_together_are_refused_with_a_remedy)
+{
+    static const struct {
+        const char *map, *settings, *says;
+    } rows[] = {
+        {"3m", "env.move_amount=1.5 env.obs_pathing=true", "whole number"},
+        {"3m", "env.move_amount=1.5 env.obs_height=true", "whole number"},
+        {"3m", "env.heuristic_rest=true", "env.heuristic_ai"},
+        {"3m", "env.start_positions=reflect", "10gen_"},
+        {"3m", "env.reflect_chance=1", "10gen_"},
+        {"3m", "env.team_weight_2=1", "10gen_"},
+        {"3m", "env.reward_win=-500", "env.reward_scale=false"},
+    };
+    struct env_spec out;
+    ck_assert_int_eq(spec_of(rows[_i].map, rows[_i].settings, &out), ERR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err_text(), rows[_i].says));
+}
+END_TEST
+
+START_TEST(sizes_follow_the_options)
+{
+    static const struct {
+        const char *settings;
+        size_t obs, state, actions;
+    } rows[] = {
+        {"", 80, 120, 11},
+        {"env.obs_all_health=false", 62, 120, 11},
+        {"env.obs_all_health=false env.obs_own_health=false", 60, 120, 11},
+        {"env.obs_instead_of_state=true", 80, 400, 11},
+        {"env.obs_instead_of_state=true env.obs_timestep=true", 82, 410, 11},
+        {"env.state_last_action=false env.state_timestep=true", 80, 66, 11},
+        {"env.obs_own_pos=true", 82, 120, 11},
+        {"env.conic_fov=true", 82, 190, 23},
+        {"env.conic_fov=true env.fov_actions=4", 82, 150, 15},
+    };
+    struct env_spec out;
+    ck_assert_int_eq(spec_of("2s3z", rows[_i].settings, &out), 0);
+    ck_assert_uint_eq(out.obs, rows[_i].obs);
+    ck_assert_uint_eq(out.state, rows[_i].state);
+    ck_assert_uint_eq(out.actions, rows[_i].actions);
+}
+END_TEST
+
+START_TEST(all_spellings_of_a_generated_map_are_one_environment)
+{
+    struct env_spec a, c;
+    ck_assert_int_eq(spec_of("10gen_zerg_5_vs_5", "", &a), 0);
+    ck_assert_int_eq(spec_of("zerg_5v5", "env.obs_own_pos=true", &c), 0);
+    ck_assert_mem_eq(a.hash, c.hash, 16);
+    ck_assert_uint_eq(a.obs, 82);
+    ck_assert_uint_eq(a.state, 120);
+}
+END_TEST
+
+/* A won episode pays the scale's rate when the team drawn is worth the mean one, and the
+ * scale is the same in every episode. */
+START_TEST(the_scale_of_rewards_does_not_depend_on_the_first_team_drawn)
+{
+    struct env_step out;
+    struct env_spec s;
+    ck_assert_int_eq(
+        spec_of("10gen_zerg_5_vs_5", "env.team_weight_1=0 env.team_weight_3=0", &s), 0);
+    open_map("10gen_zerg_5_vs_5");
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        double sum = 0;
+        ck_assert_int_eq(smac->reset(env, seed), 0);
+        do {
+            ck_assert_int_eq(smac->step_script(env, "attack_nearest", &out), 0);
+            sum += (double)out.reward;
+        } while (out.end == ENV_RUNNING);
+        if (out.won) /* hydralisks regain a little health */
+            ck_assert_double_eq_tol(sum, 20, 1.5);
+    }
+}
+END_TEST
+
+START_TEST(a_shorter_step_is_a_finer_look_at_the_same_battle)
+{
+    static const uint8_t stop[5] = {1, 1, 1, 1, 1};
+    struct env_step out;
+    struct env_spec s;
+    static float coarse[STATE_MAX];
+    open_map("2s3z");
+    ck_assert_int_eq(smac->reset(env, 3), 0);
+    ck_assert_int_eq(smac->step(env, stop, &out), 0);
+    smac->observe(env, obs, avail, coarse);
+    smac->close(env);
+    ck_assert_int_eq(spec_of("2s3z", "env.step_mul=4", &s), 0);
+    open_map("2s3z");
+    ck_assert_int_eq(smac->reset(env, 3), 0);
+    for (int half = 0; half < 2; half++)
+        ck_assert_int_eq(smac->step(env, stop, &out), 0);
+    smac->observe(env, obs, avail, state);
+    ck_assert_mem_eq(state, coarse, s.state * sizeof *state);
+}
+END_TEST
+
 START_TEST(unknown_names_are_refused_with_the_nearest_one)
 {
     const struct env_class *c;
@@ -241,6 +403,13 @@ int main(void)
     tcase_add_test(t, every_map_opens_and_its_vectors_have_the_announced_sizes);
     tcase_add_test(t, the_time_step_option_makes_observations_one_longer_than_published);
     tcase_add_test(t, the_specification_hash_changes_with_every_option);
+    tcase_add_loop_test(t, every_published_option_has_a_key_that_changes_the_hash_and_plays, 0,
+                        sizeof further / sizeof further[0]);
+    tcase_add_loop_test(t, options_that_do_not_go_together_are_refused_with_a_remedy, 0, 7);
+    tcase_add_loop_test(t, sizes_follow_the_options, 0, 9);
+    tcase_add_test(t, all_spellings_of_a_generated_map_are_one_environment);
+    tcase_add_test(t, the_scale_of_rewards_does_not_depend_on_the_first_team_drawn);
+    tcase_add_test(t, a_shorter_step_is_a_finer_look_at_the_same_battle);
     tcase_add_test(t, unknown_names_are_refused_with_the_nearest_one);
     tcase_add_test(t, an_unavailable_action_is_refused_and_changes_nothing);
     tcase_add_test(t, standing_out_of_range_ends_at_the_limit_and_then_needs_a_reset);

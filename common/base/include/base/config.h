@@ -25,6 +25,8 @@ enum cfg_schedule { SCHEDULE_LOCKSTEP, SCHEDULE_ASYNC };  /* schedule */
 enum cfg_isa { ISA_AUTO, ISA_REF, ISA_AVX2, ISA_AVX512 }; /* compute.isa */
 enum cfg_resume { RESUME_AUTO, RESUME_NEVER, RESUME_MUST };
 enum cfg_units { UNITS_LIBERTY, UNITS_LOTV_4_10 }; /* env.units */
+enum cfg_tri { TRI_AUTO, TRI_YES, TRI_NO };        /* auto | true | false */
+enum cfg_start { START_SURROUNDED_AND_REFLECT, START_SURROUNDED, START_REFLECT, START_FIXED };
 enum cfg_store_keep { KEEP_ALL, KEEP_REPLAY };
 
 struct config {
@@ -45,6 +47,21 @@ struct config {
         bool continuing;          /* default true, as MAMBA and MAG */
         bool obs_last_action, obs_timestep, obs_pathing, obs_height;
         bool reward_sparse, reward_only_positive;
+        /* the other constructor arguments of the published SMAC environments */
+        uint32_t step_mul;
+        double move_amount;
+        bool obs_all_health, obs_own_health, obs_instead_of_state;
+        bool state_last_action, state_timestep;
+        double reward_death_value, reward_win, reward_defeat, reward_negative_scale;
+        enum cfg_tri reward_scale;
+        double reward_scale_rate;
+        bool heuristic_ai, heuristic_rest;
+        enum cfg_tri obs_own_pos, unit_ranges; /* auto: as the map's benchmark has it */
+        double min_attack_range;
+        bool conic_fov;
+        uint32_t fov_actions;
+        enum cfg_start start_positions; /* generated maps only, as what follows */
+        double reflect_chance, team_weight[3];
     } env;
     struct {
         uint32_t width, categoricals, classes, heads, layers; /* width: multiple of 32 */

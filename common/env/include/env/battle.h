@@ -22,8 +22,16 @@ struct battle_options {
     bool spawn_rotation;      /* start angle of each side's spawn ring drawn per episode */
     double position_noise;    /* map units, uniform per axis */
     bool agents_scripted;     /* calibration: agents obey the opponents' own logic */
-};
 
+    /* Of generated maps only. Weights count the race's unit types in published order; only
+     * their shares matter, and some must belong to a type that may make a whole team. */
+    enum cfg_start start;
+    double reflect_chance, team_weight[3];
+};
+/* What SMACv2 publishes, and enemies listed in random order. */
+void battle_options_default(struct battle_options *o);
+
+/* ERR_CONFIG names the nearest map, or says what is wrong with the weights. */
 int battle_open(struct battle **out, const char *map, const struct battle_options *o);
 void battle_close(struct battle *b);
 

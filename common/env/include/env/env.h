@@ -22,7 +22,7 @@ struct env_spec {
     size_t episode_limit;                 /* environment steps */
     bool team_reward;                     /* one reward for all agents */
     char build[64];                       /* engine and its rules version, e.g. "battle-1" */
-    char line[512];         /* canonical: name, sorted options, N O A G limit build */
+    char line[2048];        /* canonical: name, sorted options, N O A G limit build */
     unsigned char hash[16]; /* BLAKE2b-128 of line: spec_hash on the wire */
 };
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* smac.h - the SMAC contract as one module over a list of units.
+/* smac.h - the SMAC contract, and SMACv2's, as one module over a list of units.
  *
  * The contract turns unit lists (from the embedded engine, the real game, or a recording) into
  * observations, state, availability, commands, reward and termination, exactly as the published
  * environment does (release 1.0.0). It knows nothing of battle dynamics. Numbers are computed
- * in double and rounded once to float, as the reference does.
+ * in double and rounded once to float, as the reference does. On generated maps it is the
+ * contract of SMACv2; docs/smacv2.md lists the differences.
  *
  * One struct smac belongs to one thread. All memory is reserved at open. */
 #ifndef ENV_SMAC_H
@@ -12,7 +13,7 @@
 
 #include "env/env.h"
 
-enum { SMAC_UNITS_MAX = 192, SMAC_AGENTS_MAX = 32, SMAC_ENEMIES_MAX = 72 };
+enum { SMAC_UNITS_MAX = 192, SMAC_AGENTS_MAX = 32, SMAC_ENEMIES_MAX = 72, SMAC_FOV_MAX = 64 };
 
 /* One unit as the game lists it. Owner 1 agents, 2 opponents; others are ignored. */
 struct smac_unit {
@@ -29,9 +30,12 @@ struct smac_game_info {
     uint32_t pathing_bits, height_bits;
     const uint8_t *pathing, *height;
     size_t pathing_bytes, height_bytes;
+    /* First of the type ids that the map file adds. Only generated maps need it: elsewhere it is
+     * the smallest id among the agents. */
+    uint32_t copy_base;
 };
 
-/* Constructor arguments of the published environment (smac.md B.1). */
+/* Constructor arguments of the published environments. */
 struct smac_options {
     double move_amount;
     uint32_t step_mul;
@@ -42,8 +46,13 @@ struct smac_options {
     double reward_death_value, reward_win, reward_defeat, reward_negative_scale,
         reward_scale_rate;
     bool heuristic_ai, heuristic_rest;
+    /* SMACv2. unit_ranges: sight and reach by unit type, the reach at least min_attack_range.
+     * conic_fov: fov_actions further actions behind the moves turn a cone of view. */
+    bool obs_own_pos, unit_ranges, conic_fov;
+    uint32_t fov_actions; /* 3..SMAC_FOV_MAX */
+    double min_attack_range;
 };
-void smac_options_default(struct smac_options *o);
+void smac_options_default(struct smac_options *o); /* those of SMAC */
 
 enum { ABILITY_STOP = 4, ABILITY_MOVE = 16, ABILITY_ATTACK = 23, ABILITY_HEAL = 386 };
 
@@ -58,7 +67,8 @@ struct smac_command {
 
 struct smac; /* opaque */
 
-/* map: a name of the scenario table. ERR_CONFIG names the nearest one. */
+/* map: a name of the scenario table. ERR_CONFIG names the nearest one, or the options that do
+ * not go together. */
 int smac_open(struct smac **out, const char *map, const struct smac_options *o);
 void smac_close(struct smac *s);
 void smac_spec(const struct smac *s, struct env_spec *out);
@@ -107,6 +117,10 @@ size_t smac_alive_tags(const struct smac *s, uint64_t *out);
  * the smallest unit type id. For worlds whose episodes must not depend on earlier ones; call
  * it after a complete reset. */
 void smac_settle(struct smac *s);
+
+/* Let max_reward be that of opponents with `points` health and shield together, whoever was
+ * seen first: for maps that draw their teams. */
+void smac_expect_points(struct smac *s, double points);
 
 /* Scripted joint actions, for calibration and baselines. attack_nearest is the heuristic of
  * the published environment (targets are kept until dead, orders go out at any distance);
