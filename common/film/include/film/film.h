@@ -34,7 +34,7 @@ struct film_about {
     char policy[96];          /* a name of env->step_script, or anything else: actions count */
     bool scripted;            /* policy is to be asked again by film_check */
     char build[64];           /* engine and its rules */
-    char line[512];           /* specification, as workers agree on it */
+    char line[FILM_TEXT];     /* specification, as workers agree on it */
     char settings[FILM_TEXT]; /* env.* as YAML: opens the same environment again */
 };
 
