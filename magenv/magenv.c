@@ -129,6 +129,9 @@ const char *const *magenv_maps(const char *name)
     return env_find(name, &class) ? NULL : class->maps();
 }
 
+_Static_assert(sizeof((struct magenv_spec *)0)->line >= sizeof((struct env_spec *)0)->line,
+               "a specification line must fit magenv.h's");
+
 static void fill_spec(struct magenv_spec *out, const struct env_spec *s)
 {
     memset(out, 0, sizeof *out);

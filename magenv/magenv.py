@@ -62,7 +62,7 @@ class Error(ValueError):
 class _Spec(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in
                 ("n_agents", "obs", "state", "actions", "episode_limit")]
-    _fields_ += [("build", ctypes.c_char * 64), ("line", ctypes.c_char * 1920)]
+    _fields_ += [("build", ctypes.c_char * 64), ("line", ctypes.c_char * 4032)]
 
 
 class _Options(ctypes.Structure):
@@ -501,7 +501,6 @@ class MultiAgentEnv(_Wrapper):
         self.n_agents, self.n_actions, self.episode_limit = b.n_agents, b.n_actions, b.episode_limit
         self.map_name, self._seed, self._pending = map_name, seed, seed
         self._continuing = True  # the time limit is said, so that learners can look beyond it
-        self._script = None      # a policy that acts instead of the caller
         self.battles_game = self.battles_won = self.timeouts = 0
 
     def seed(self, seed=None):
@@ -521,10 +520,7 @@ class MultiAgentEnv(_Wrapper):
         b = self.batch
         if b.end[0] != RUNNING:
             raise Error("the episode has ended; call reset()")
-        if self._script:
-            b.step_script(self._script)
-        else:
-            b.step(np.asarray([int(action) for action in actions])[None])
+        b.step(np.asarray([int(action) for action in actions])[None])
         end, won = int(b.end[0]), bool(b.won[0])
         if end == ABORT:
             return 0.0, True, {}
@@ -591,30 +587,19 @@ class MultiAgentEnv(_Wrapper):
         return None
 
 
-# SMAC's argument -> key of group env, and the value at which the key is not needed.
-_SMAC = {
-    "continuing_episode": ("continuing", None), "difficulty": ("difficulty", None),
-    "obs_last_action": ("obs_last_action", None), "obs_pathing_grid": ("obs_pathing", None),
-    "obs_terrain_height": ("obs_height", None), "obs_timestep_number": ("obs_timestep", None),
-    "reward_sparse": ("reward_sparse", None),
-    "reward_only_positive": ("reward_only_positive", None),
-    "step_mul": ("step_mul", 8), "move_amount": ("move_amount", 2),
-    "obs_all_health": ("obs_all_health", True), "obs_own_health": ("obs_own_health", True),
-    "obs_instead_of_state": ("obs_instead_of_state", False),
-    "state_last_action": ("state_last_action", True),
-    "state_timestep_number": ("state_timestep", False),
-    "reward_death_value": ("reward_death_value", 10), "reward_win": ("reward_win", 200),
-    "reward_defeat": ("reward_defeat", 0), "reward_negative_scale": ("reward_negative_scale", 0.5),
-    "reward_scale": ("reward_scale", True), "reward_scale_rate": ("reward_scale_rate", 20),
-}
+# Arguments of SMAC whose key of group env has another name, and those that mean nothing here.
+_SMAC_KEYS = {"continuing_episode": "continuing", "obs_pathing_grid": "obs_pathing",
+              "obs_terrain_height": "obs_height", "obs_timestep_number": "obs_timestep",
+              "state_timestep_number": "state_timestep"}
+_SMAC_OTHER = ("self", "map_name", "seed", "settings", "game_version", "replay_dir",
+               "replay_prefix", "window_size_x", "window_size_y", "debug", "__class__")
 
 
 class StarCraft2Env(MultiAgentEnv):
     """SMAC's environment with SMAC's arguments and defaults, on the embedded battle engine.
 
-    game_version, debug and the window sizes mean nothing here and are accepted. heuristic_ai
-    lets the built-in attack-nearest policy act, whatever actions step() is given. **settings:
-    what SMAC does not have, e.g. units="lotv_4_10" (docs/config.md, group env).
+    game_version, debug and the window sizes mean nothing here and are accepted. **settings: what
+    SMAC does not have, e.g. units="lotv_4_10" (docs/config.md, group env).
     """
 
     def __init__(self, map_name="8m", step_mul=8, move_amount=2, difficulty="7", game_version=None,
@@ -626,18 +611,11 @@ class StarCraft2Env(MultiAgentEnv):
                  reward_scale=True, reward_scale_rate=20, replay_dir="", replay_prefix="",
                  window_size_x=1920, window_size_y=1200, heuristic_ai=False, heuristic_rest=False,
                  debug=False, **settings):
-        given = dict(locals())
-        if heuristic_rest:
-            raise Error("heuristic_rest is not there; heuristic_ai alone is the built-in policy")
-        for argument, (key, plain) in _SMAC.items():
-            if plain is None or given[argument] != plain:
-                settings[key] = given[argument]
-        super().__init__(map_name, seed=seed, **settings)
-        for local in ("self", "map_name", "settings", "__class__"):
-            given.pop(local, None)
-        self._made_of = map_name, given
+        given = {key: value for key, value in locals().items() if key not in _SMAC_OTHER}
+        keys = {_SMAC_KEYS.get(key, key): value for key, value in given.items()}
+        super().__init__(map_name, seed=seed, **keys, **settings)
+        self._made_of = map_name, dict(given, seed=seed, **settings)
         self._continuing = continuing_episode
-        self._script = "attack_nearest" if heuristic_ai else None
 
 
 # --- (c) Gymnasium, many at a time ---

@@ -56,7 +56,7 @@ struct magenv_spec {
     uint64_t n_agents, obs, state, actions; /* N, O, G, A: lengths of the vectors as written */
     uint64_t episode_limit;                 /* steps */
     char build[64];                         /* engine and its rules version */
-    char line[1920];                        /* all that makes episodes comparable, one line */
+    char line[4032];                        /* all that makes episodes comparable, one line */
 };
 
 /* What becomes of an environment whose episode has ended (the names are Gymnasium's):

@@ -280,10 +280,27 @@ class Smac(unittest.TestCase):
         again = pickle.loads(pickle.dumps(last))
         self.assertEqual(again.get_obs_size(), last.get_obs_size())
         self.assertEqual(magenv.StarCraft2Env().map_name, "8m")
-        with self.assertRaises(magenv.Error):
-            magenv.StarCraft2Env("3m", heuristic_rest=True)
         with self.assertRaisesRegex(magenv.Error, "zoom"):
             magenv.StarCraft2Env("3m", zoom=3)
+
+    def test_every_argument_of_smac_is_a_key_and_changes_what_it_says(self):
+        other = {"step_mul": 4, "move_amount": 3, "difficulty": "3", "continuing_episode": True,
+                 "obs_all_health": False, "obs_last_action": True, "obs_pathing_grid": True,
+                 "obs_terrain_height": True, "obs_instead_of_state": True,
+                 "obs_timestep_number": True, "state_last_action": False,
+                 "state_timestep_number": True, "reward_sparse": True,
+                 "reward_only_positive": False, "reward_death_value": 3, "reward_win": 7,
+                 "reward_defeat": -5, "reward_negative_scale": 0.25, "reward_scale": False,
+                 "reward_scale_rate": 10, "heuristic_ai": True, "heuristic_rest": True}
+        plain = magenv.StarCraft2Env("3m").batch.line
+        for argument, value in other.items():
+            also = {"heuristic_ai": True} if argument == "heuristic_rest" else {}
+            env = magenv.StarCraft2Env("3m", **{argument: value}, **also)
+            self.assertNotEqual(env.batch.line, plain, argument)
+        bare = magenv.StarCraft2Env("3m", obs_all_health=False, obs_own_health=False)
+        self.assertEqual(bare.get_obs_size(), 30 - 6)
+        state = magenv.StarCraft2Env("3m", state_last_action=False, state_timestep_number=True)
+        self.assertEqual(state.get_state_size(), 48 - 27 + 1)
 
     def test_the_built_in_policy_wins_battles_that_random_actions_do_not(self):
         env = magenv.StarCraft2Env("3m", heuristic_ai=True, seed=1)
