@@ -80,23 +80,6 @@ static void set_sizes(struct smac *s)
     }
 }
 
-/* The published environment breaks on these, or leaves half of them without effect. */
-static int check_options(const struct smac_options *o)
-{
-    if ((o->obs_pathing_grid || o->obs_terrain_height) &&
-        floor(o->move_amount) < o->move_amount)
-        return err_set(ERR_CONFIG,
-                       "env.move_amount %g: env.obs_pathing and env.obs_height look at whole "
-                       "cells, use a whole number",
-                       o->move_amount);
-    if (o->heuristic_rest && !o->heuristic_ai)
-        return err_set(ERR_CONFIG, "env.heuristic_rest changes env.heuristic_ai, which is off");
-    if (o->conic_fov && (o->fov_actions < 3 || o->fov_actions > SMAC_FOV_MAX))
-        return err_set(ERR_CONFIG, "env.fov_actions %u: it takes 3 to %d directions",
-                       o->fov_actions, SMAC_FOV_MAX);
-    return 0;
-}
-
 static void set_cone(struct smac *s)
 {
     double c, sine;
@@ -111,8 +94,9 @@ int smac_open(struct smac **out, const char *map, const struct smac_options *o)
 {
     const struct scenario *scenario;
     int rc = scenario_find(&scenario, map);
-    if (!rc)
-        rc = check_options(o);
+    if (!rc && o->conic_fov && (o->fov_actions < 3 || o->fov_actions > SMAC_FOV_MAX))
+        rc = err_set(ERR_CONFIG, "env.fov_actions %u: it takes 3 to %d directions",
+                     o->fov_actions, SMAC_FOV_MAX);
     if (rc)
         return rc;
     struct smac *s = calloc(1, sizeof *s);

@@ -25,6 +25,7 @@
 
 #include "base/err.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,6 +224,21 @@ static double enemy_points(const struct config *cfg, const struct scenario *map)
     return map->gen ? sum / weights : sum;
 }
 
+/* On these the published environment breaks, or leaves half of them without effect. */
+static int check_options(const struct smac_options *o)
+{
+    if ((o->obs_pathing_grid || o->obs_terrain_height) &&
+        floor(o->move_amount) < o->move_amount)
+        return err_set(ERR_CONFIG,
+                       "env.move_amount %g: env.obs_pathing and env.obs_height look at whole "
+                       "cells, use a whole number",
+                       o->move_amount);
+    if (o->heuristic_rest && !o->heuristic_ai)
+        return err_set(ERR_CONFIG, "env.heuristic_rest changes what env.heuristic_ai does: "
+                                   "remove it or set env.heuristic_ai=true");
+    return 0;
+}
+
 static int check_reward(const struct config *cfg, const struct scenario *map,
                         const struct smac_options *o)
 {
@@ -245,7 +261,9 @@ static int open_contract(const struct config *cfg, struct smac **out, struct env
     if (rc)
         return rc;
     options_of(cfg, map, &o);
-    rc = check_reward(cfg, map, &o);
+    rc = check_options(&o);
+    if (!rc)
+        rc = check_reward(cfg, map, &o);
     if (!rc)
         rc = smac_open(out, map->name, &o);
     if (rc)

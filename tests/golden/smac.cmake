@@ -10,6 +10,14 @@ if(TARGET env AND TARGET base)
     add_test(NAME smac_golden COMMAND smac_golden ${SMAC_RECORDINGS})
     set_tests_properties(smac_golden PROPERTIES LABELS golden TIMEOUT 60)
     add_test(
+      NAME smac_golden_sweep
+      COMMAND
+        ${CMAKE_COMMAND} -DPYTHON=/usr/bin/python3 -DTOOL=$<TARGET_FILE:smac_golden>
+        -DGENERATE=${CMAKE_CURRENT_SOURCE_DIR}/smac/generate.py -DCOUNT=69
+        -DDIR=${CMAKE_CURRENT_BINARY_DIR}/smac_sweep -P
+        ${CMAKE_CURRENT_SOURCE_DIR}/smac_sweep.cmake)
+    set_tests_properties(smac_golden_sweep PROPERTIES LABELS golden TIMEOUT 60)
+    add_test(
       NAME smac_golden_damage
       COMMAND
         ${CMAKE_COMMAND} -DTOOL=$<TARGET_FILE:smac_golden>

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Writes the small recordings of this folder: python3 generate.py [DIR]
+or random ones, over all maps and options: python3 generate.py --sweep FIRST COUNT DIR
 
 Each recording plays a toy game through a second, deliberately plain implementation of the SMAC
 contract (class Contract below) and notes requests and results in the format smac_golden reads.
@@ -19,25 +20,67 @@ BASE = 1885  # where the maps' own unit types begin; only differences matter
 OWN = {  # map type -> the agents' types in order of their ids
     "marines": ["marine"],
     "stalkers": ["stalker"],
+    "zealots": ["zealot"],
+    "hydralisks": ["hydralisk"],
+    "colossus": ["colossus"],
     "stalkers_and_zealots": ["stalker", "zealot"],
+    "colossi_stalkers_zealots": ["colossus", "stalker", "zealot"],
     "MMM": ["marauder", "marine", "medivac"],
+    "bane": ["baneling", "zergling"],
 }
-GAME = {"marine": 48, "marauder": 51, "medivac": 54, "zealot": 73, "stalker": 74,
-        "spine_crawler": 98}
+THEIRS = {**OWN, "stalkers_and_zealots": ["zealot", "stalker"]}  # order of their one-hot
+GAME = {"colossus": 4, "baneling": 9, "marine": 48, "marauder": 51, "medivac": 54, "zealot": 73,
+        "stalker": 74, "spine_crawler": 98, "zergling": 105, "hydralisk": 107}
 HEALTH = {"marine": (45, 0), "marauder": (125, 0), "medivac": (150, 0), "zealot": (100, 50),
-          "stalker": (80, 80), "spine_crawler": (300, 0)}
-MAX_CD = {"marine": 15, "marauder": 25, "medivac": 200, "stalker": 35, "zealot": 22}
-MAX_SHIELD = {"stalker": 80, "zealot": 50}
-MAPS = {  # type, bits, shields, limit, races, agents, enemies
-    "3m": ("marines", 0, (0, 0), 60, ("Terran", "Terran"), ["marine"] * 3, ["marine"] * 3),
-    "2m_vs_1z": ("marines", 0, (0, 1), 150, ("Terran", "Protoss"), ["marine"] * 2, ["zealot"]),
-    "2s_vs_1sc": ("stalkers", 0, (1, 0), 300, ("Protoss", "Zerg"), ["stalker"] * 2,
-                  ["spine_crawler"]),
-    "2s3z": ("stalkers_and_zealots", 2, (1, 1), 120, ("Protoss", "Protoss"),
-             ["stalker"] * 2 + ["zealot"] * 3, ["zealot"] * 3 + ["stalker"] * 2),
-    "MMM": ("MMM", 3, (0, 0), 150, ("Terran", "Terran"),
-            ["marine"] * 7 + ["marauder"] * 2 + ["medivac"],
-            ["marauder"] * 2 + ["medivac"] + ["marine"] * 7),
+          "stalker": (80, 80), "spine_crawler": (300, 0), "colossus": (200, 150),
+          "hydralisk": (80, 0), "zergling": (35, 0), "baneling": (30, 0)}
+MAX_CD = {"marine": 15, "marauder": 25, "medivac": 200, "stalker": 35, "zealot": 22,
+          "colossus": 24, "hydralisk": 10, "zergling": 11, "baneling": 1}
+MAX_SHIELD = {"stalker": 80, "zealot": 50, "colossus": 150}
+RACES = {"P": "Protoss", "T": "Terran", "Z": "Zerg"}
+
+
+def army(text):
+    words = text.split()
+    return [t for n, t in zip(words[::2], words[1::2]) for _ in range(int(n))]
+
+
+def scenario(kind, bits, limit, races, own, their):
+    return (kind, bits, tuple(int(r == "P") for r in races), limit, [RACES[r] for r in races],
+            army(own), army(their))
+
+
+MAPS = {  # type, bits of the one-hot, limit, races, agents, enemies
+    "3m": scenario("marines", 0, 60, "TT", "3 marine", "3 marine"),
+    "8m": scenario("marines", 0, 120, "TT", "8 marine", "8 marine"),
+    "25m": scenario("marines", 0, 150, "TT", "25 marine", "25 marine"),
+    "5m_vs_6m": scenario("marines", 0, 70, "TT", "5 marine", "6 marine"),
+    "8m_vs_9m": scenario("marines", 0, 120, "TT", "8 marine", "9 marine"),
+    "10m_vs_11m": scenario("marines", 0, 150, "TT", "10 marine", "11 marine"),
+    "27m_vs_30m": scenario("marines", 0, 180, "TT", "27 marine", "30 marine"),
+    "MMM": scenario("MMM", 3, 150, "TT", "7 marine 2 marauder 1 medivac",
+                    "2 marauder 1 medivac 7 marine"),
+    "MMM2": scenario("MMM", 3, 180, "TT", "7 marine 2 marauder 1 medivac",
+                     "8 marine 3 marauder 1 medivac"),
+    "2s3z": scenario("stalkers_and_zealots", 2, 120, "PP", "2 stalker 3 zealot",
+                     "3 zealot 2 stalker"),
+    "3s5z": scenario("stalkers_and_zealots", 2, 150, "PP", "3 stalker 5 zealot",
+                     "3 stalker 5 zealot"),
+    "3s5z_vs_3s6z": scenario("stalkers_and_zealots", 2, 170, "PP", "3 stalker 5 zealot",
+                             "3 stalker 6 zealot"),
+    "3s_vs_3z": scenario("stalkers", 0, 150, "PP", "3 stalker", "3 zealot"),
+    "3s_vs_4z": scenario("stalkers", 0, 200, "PP", "3 stalker", "4 zealot"),
+    "3s_vs_5z": scenario("stalkers", 0, 250, "PP", "3 stalker", "5 zealot"),
+    "1c3s5z": scenario("colossi_stalkers_zealots", 3, 180, "PP", "1 colossus 3 stalker 5 zealot",
+                       "1 colossus 3 stalker 5 zealot"),
+    "2m_vs_1z": scenario("marines", 0, 150, "TP", "2 marine", "1 zealot"),
+    "corridor": scenario("zealots", 0, 400, "PZ", "6 zealot", "24 zergling"),
+    "6h_vs_8z": scenario("hydralisks", 0, 150, "ZP", "6 hydralisk", "8 zealot"),
+    "2s_vs_1sc": scenario("stalkers", 0, 300, "PZ", "2 stalker", "1 spine_crawler"),
+    "so_many_baneling": scenario("zealots", 0, 100, "PZ", "7 zealot", "32 baneling"),
+    "bane_vs_bane": scenario("bane", 2, 200, "ZZ", "20 zergling 4 baneling",
+                             "20 zergling 4 baneling"),
+    "2c_vs_64zg": scenario("colossus", 0, 400, "PZ", "2 colossus", "64 zergling"),
 }
 DIFFICULTY = dict(zip("123456789A", ["VeryEasy", "Easy", "Medium", "MediumHard", "Hard", "Harder",
                                      "VeryHard", "CheatVision", "CheatMoney", "CheatInsane"]))
@@ -166,7 +209,7 @@ class Contract:
     def hot(self, u, ally):
         if not self.bits:
             return []
-        order = {"stalkers_and_zealots": [73, 74], "MMM": [51, 48, 54]}[self.type]
+        order = [GAME[t] for t in THEIRS[self.type]]
         at = u["unit_type"] - self.base if ally else order.index(u["unit_type"])
         return [float(i == at) for i in range(self.bits)]
 
@@ -293,12 +336,14 @@ class Contract:
         if self.c["reward_sparse"]:
             reward = 0
         end = self.verdict(alive["a"], alive["e"])
-        info = {"battle_won": end == "won",
+        told = end in self.counted  # a verdict is paid for once, if steps go on after it
+        self.counted.add(end)
+        info = {"battle_won": end == "won" and not told,
                 "dead_allies": sum(not u["health"] for u in self.agents.values()),
                 "dead_enemies": sum(not u["health"] for u in self.enemies.values())}
-        if end == "won":
+        if end == "won" and not told:
             reward = 1 if self.c["reward_sparse"] else reward + self.c["reward_win"]
-        if end == "lost":
+        if end == "lost" and not told:
             reward = -1 if self.c["reward_sparse"] else reward + self.c["reward_defeat"]
         if end is None and self.time >= self.limit:
             end = "limit"
@@ -308,7 +353,7 @@ class Contract:
         if end:
             self.stats["battles_game"] += 1
             self.stats["episode_count"] += 1
-            self.stats["battles_won"] += end == "won"
+            self.stats["battles_won"] += info["battle_won"]
         if self.c["reward_scale"]:
             reward /= self.max_reward / self.c["reward_scale_rate"]
         return reward, end is not None, info
@@ -584,13 +629,68 @@ CASES = [
 ]
 
 
+def sweep(seed):
+    """A recording of random options, ends and failures; map `seed` modulo 23, so that any 23
+    in a row hold every map."""
+    rng = random.Random("sweep %d" % seed)
+    name = list(MAPS)[seed % len(MAPS)]
+    config = {}
+    for key, value in DEFAULTS.items():
+        if rng.random() < 0.6:
+            continue
+        if isinstance(value, bool):
+            config[key] = not value
+    for key, values in (("step_mul", [1, 4, 16]), ("move_amount", [1, 3, 4]),
+                        ("difficulty", list("12345689A")), ("seed", [0, 5, 4294967295]),
+                        ("game_version", ["4.6.2", "4.10"]), ("reward_win", [0, 50.5]),
+                        ("reward_defeat", [-200, 3.25]), ("reward_death_value", [0, 2.5]),
+                        ("reward_negative_scale", [0, 1.5]), ("reward_scale_rate", [1, 7])):
+        if rng.random() < 0.3:
+            config[key] = rng.choice(values)
+    small = max(len(MAPS[name][5]), len(MAPS[name][6])) <= 12
+    fails = [("fail", "actions"), ("fail", "step"), "error"]
+
+    def some_die(toy):
+        lost = rng.sample(toy.units, min(rng.randrange(3), max(0, len(toy.units) - 4)))
+        frame = toy.play()
+        toy.units = [u for u in toy.units if u not in lost]
+        return [u for u in frame if u["tag"] not in [v["tag"] for v in lost]]
+
+    def reset(later):
+        missing = rng.randrange(1, 1 + len(MAPS[name][6]))
+        ways = [[new()], [new()], [new(missing), same()], [new(missing), "error", new()],
+                [new(missing), ("fail", "step"), new()]]
+        if later:  # the first one launches the game instead
+            ways += [[("fail", "debug_kill_unit"), new()], [("fail", "step"), new()]]
+        return rng.choice(ways)
+
+    script, later = [], False
+    for _ in range(rng.randrange(1, 4 if small else 2)):
+        steps = [some_die for _ in range(rng.randrange(1, 6 if small else 3))]
+        end = rng.choice([[WIN], [LOSS], [DRAW], [play((1, "all"), (2, GAME[MAPS[name][6][0]]))],
+                          [play((2, GAME[MAPS[name][6][-1]]))], [rng.choice(fails)]])
+        script.append((reset(later), steps + end))
+        later = later or end in ([WIN], [LOSS], [DRAW])
+    return record("sweep_%d" % seed, "random", name, config, script, rng.choice([1, 8]), seed)
+
+
+def write(out, recording):
+    text = json.dumps(recording, separators=(",", ":"))
+    path = out / (recording["case"] + ".json")
+    path.write_text(text.replace('{"reset"', '\n{"reset"') + "\n")
+
+
 def main():
+    if len(sys.argv) == 5 and sys.argv[1] == "--sweep":
+        first, count, out = int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+        out.mkdir(parents=True, exist_ok=True)
+        for seed in range(first, first + count):
+            write(out, sweep(seed))
+        return
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     for seed, (case, note, name, config, script) in enumerate(CASES):
         bits = 8 if case == "old_images" else 1
-        recording = record(case, note, name, config, script, bits, seed)
-        text = json.dumps(recording, separators=(",", ":"))
-        (out / (case + ".json")).write_text(text.replace('{"reset"', '\n{"reset"') + "\n")
+        write(out, record(case, note, name, config, script, bits, seed))
 
 
 if __name__ == "__main__":

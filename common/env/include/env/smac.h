@@ -67,8 +67,8 @@ struct smac_command {
 
 struct smac; /* opaque */
 
-/* map: a name of the scenario table. ERR_CONFIG names the nearest one, or the options that do
- * not go together. */
+/* map: a name of the scenario table. ERR_CONFIG names the nearest one, or says how many
+ * directions a cone may have. */
 int smac_open(struct smac **out, const char *map, const struct smac_options *o);
 void smac_close(struct smac *s);
 void smac_spec(const struct smac *s, struct env_spec *out);

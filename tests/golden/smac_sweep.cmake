@@ -1,0 +1,17 @@
+# Random recordings over all maps and options, made by the second implementation in
+# smac/generate.py and played at once: cmake -DPYTHON= -DTOOL= -DGENERATE= -DCOUNT= -DDIR= -P this.
+file(REMOVE_RECURSE ${DIR})
+execute_process(COMMAND ${PYTHON} ${GENERATE} --sweep 0 ${COUNT} ${DIR} RESULT_VARIABLE got)
+if(NOT got EQUAL 0)
+  message(FATAL_ERROR "generate.py --sweep: exit status ${got}")
+endif()
+file(GLOB recordings ${DIR}/*.json)
+list(LENGTH recordings made)
+if(NOT made EQUAL COUNT)
+  message(FATAL_ERROR "${made} recordings, ${COUNT} were asked for")
+endif()
+execute_process(COMMAND ${TOOL} ${recordings} RESULT_VARIABLE got OUTPUT_VARIABLE said)
+if(NOT got EQUAL 0)
+  message(FATAL_ERROR "exit status ${got}; the recordings stay in ${DIR}:\n${said}")
+endif()
+file(REMOVE_RECURSE ${DIR})
