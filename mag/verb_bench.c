@@ -2,6 +2,7 @@
 /* verb_bench.c - `mag bench`: figures for people and, with --json, for scripts. */
 #include "args.h"
 #include "bench.h"
+#include "bench_update.h"
 #include "verbs.h"
 
 #include "base/err.h"
@@ -16,6 +17,7 @@ struct part {
     const char *name;
     unsigned what; /* bench_core's bits; 0: the environments */
 };
+enum { WHOLE_UPDATE = 1 << 8 }; /* bench_update's part, by itself */
 static const struct part parts[] = {
     {"env", 0},
     {"product", BENCH_PRODUCT},
@@ -23,6 +25,7 @@ static const struct part parts[] = {
     {"model", BENCH_PRODUCT | BENCH_MODEL},
     {"plan", BENCH_PRODUCT | BENCH_PLAN},
     {"all", BENCH_PRODUCT | BENCH_ACT | BENCH_MODEL | BENCH_PLAN},
+    {"update", WHOLE_UPDATE},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -118,8 +121,8 @@ int verb_bench(int argc, char **argv)
 {
     struct run_flags run_flags = {0};
     struct config cfg;
-    bool json = false;
-    const char *ms = "500", *only = NULL;
+    bool json = false, sample = false;
+    const char *ms = "500", *only = NULL, *phases = "all";
     struct config_builder *builder = NULL;
     if (config_begin(&builder))
         return fail(EXIT_INTERNAL, argv[0], "out of memory");
@@ -127,11 +130,15 @@ int verb_bench(int argc, char **argv)
         {"map", NULL, "NAME", &only, NULL, "one scenario (env: all of them by default)"},
         {"preset", NULL, "NAME", &run_flags.preset, NULL, "sizes: paper (default), quickstart"},
         {"ms", NULL, "N", &ms, NULL, "milliseconds per figure (500)"},
+        {"phases", NULL, "LIST", &phases, NULL,
+         "update: all (default), or of model,rm,imagine,ppo,act"},
+        {"sample", NULL, NULL, NULL, &sample,
+         "update: measure a part of every phase and scale"},
         {"json", NULL, NULL, NULL, &json, "print JSON"},
         {0},
     };
     struct args a = {.verb = argv[0],
-                     .usage = "env|act|model|plan|product|all [flags] [key=value ...]",
+                     .usage = "env|act|model|plan|product|all|update [flags] [key=value ...]",
                      .about = "Measures this machine with the code that trains.",
                      .flags = flags,
                      .builder = builder,
@@ -150,14 +157,17 @@ int verb_bench(int argc, char **argv)
         return status == ARGS_HELP ? EXIT_OK : status;
     const struct part *part = find_part(a.word[0]);
     if (!part)
-        return fail(EXIT_USAGE, argv[0],
-                    "unknown part '%s'; env, act, model, plan, product and all are known",
-                    a.word[0]);
+        return fail(
+            EXIT_USAGE, argv[0],
+            "unknown part '%s'; env, act, model, plan, product, all and update are known",
+            a.word[0]);
     json_t *out = json ? json_object() : NULL;
     double seconds = (double)each / 1000;
     if (part->what == 0 || !strcmp(part->name, "all"))
         status = run_env(&a, &cfg, only, seconds, out);
-    if (!status && part->what)
+    if (part->what == WHOLE_UPDATE)
+        status = bench_update(argv[0], &cfg, phases, sample, out);
+    else if (!status && part->what)
         status = run_core(&a, &cfg, part->what, seconds, out);
     if (!status && out) {
         json_dumpf(out, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
