@@ -145,16 +145,16 @@ class World(nn.Module):
     def __init__(self, z):
         super().__init__()
         D, S = z.D, z.C * z.K
-        F_ = S + D
+        feature = S + D
         self.sizes = z
         self.encoder = mlp(z.O, nn.ReLU, D, nn.ReLU, D, nn.ReLU, D, None, D)
         self.transition = Transition(z)
         self.prior = mlp(D, nn.ReLU, D, None, S)
         self.posterior = mlp(2 * D, nn.ReLU, D, None, S)
         self.decoder = Decoder(z)
-        self.reward = mlp(F_, nn.ELU, D, nn.ELU, D, None, 1)
-        self.pcont = mlp(F_, nn.ELU, D, nn.ELU, D, None, 1)
-        self.avail = mlp(F_, nn.ELU, D, nn.ELU, D, None, z.A)
+        self.reward = mlp(feature, nn.ELU, D, nn.ELU, D, None, 1)
+        self.pcont = mlp(feature, nn.ELU, D, nn.ELU, D, None, 1)
+        self.avail = mlp(feature, nn.ELU, D, nn.ELU, D, None, z.A)
         self.action_info = mlp(D, nn.ELU, D, nn.ReLU, D, None, z.A)
 
     def cats(self, logits):
@@ -178,11 +178,11 @@ class Agent(nn.Module):
 
     def __init__(self, z):
         super().__init__()
-        D, F_ = z.D, z.C * z.K + z.D
+        D, feature = z.D, z.C * z.K + z.D
         self.sizes = z
         self.model = World(z)
-        self.rm = mlp(F_, nn.ELU, D, nn.ELU, D, nn.ELU, D, nn.ELU, D, None, 1)
-        self.actor = mlp(F_, nn.ReLU, D, nn.ReLU, D, None, z.A)
+        self.rm = mlp(feature, nn.ELU, D, nn.ELU, D, nn.ELU, D, nn.ELU, D, None, 1)
+        self.actor = mlp(feature, nn.ReLU, D, nn.ReLU, D, None, z.A)
         self.critic = Critic(z)
 
     def latent(self, index, sparse, like):
@@ -387,9 +387,10 @@ def least(scores, choice):
 
 
 def plan(agent, prob, h, i, L, H, choice, draws, sparse):
-    """The next latent of every start: the first sample of the candidate with the least score."""
-    index = draws.classes("plan.latent", (i, 0), prob.expand(L, *prob.shape))
-    scores = score_candidates(agent, index, h.expand(L, *h.shape), i, H, draws, sparse)
+    """The next latent of every start: the first sample of the candidate with the least score.
+    prob [S].. and h [S].. after the first inner step, or [L][S].. of every candidate."""
+    index = draws.classes("plan.latent", (i, 0), prob.expand(L, *prob.shape[-4:]))
+    scores = score_candidates(agent, index, h.expand(L, *h.shape[-3:]), i, H, draws, sparse)
     chosen = least(scores, choice)
     return index[chosen, torch.arange(len(chosen))], chosen, scores
 
@@ -409,9 +410,10 @@ def start_states(agent, b, draws):
     return r["index"].flatten(0, 1), r["h"][:-1].flatten(0, 1)
 
 
-def imagine(agent, index, h, R, draws, L=0, H=0, choice="start", sparse=False):
-    """R states from every start, R-1 transitions; planned if L and H are positive. draws.settle,
-    if there, may ask for a planned step once more (parity.py: scores too close to tell)."""
+def imagine(agent, index, h, R, draws, L=0, H=0, choice="start", sparse=False, share_first=True):
+    """R states from every start, R-1 transitions; planned if L and H are positive. draws.settle
+    may ask for a planned step once more (parity.py: scores too close to tell). The first inner
+    step is the same for all candidates; without share_first each computes it all the same."""
     keys = ("index", "h", "action", "avail", "logits", "choice", "scores", "reward", "cont")
     out = {k: [] for k in keys}
     for i in range(R):
@@ -424,8 +426,10 @@ def imagine(agent, index, h, R, draws, L=0, H=0, choice="start", sparse=False):
         after, prob = step(agent, s, h, action)
         if L and H:
             settled = False
+            first = (prob, after) if share_first else step(
+                agent, *(x.repeat(L, *[1] * x.dim()) for x in (s, h, action)))[::-1]
             while not settled:
-                index, chosen, scores = plan(agent, prob, after, i, L, H, choice, draws, sparse)
+                index, chosen, scores = plan(agent, *first, i, L, H, choice, draws, sparse)
                 settled = draws.settle(scores, choice)
             out["choice"].append(chosen)
             out["scores"].append(scores)
@@ -536,7 +540,9 @@ class Quick:
     """Fresh random numbers, the fast way."""
 
     def classes(self, name, index, prob):
-        return class_of(prob, torch.rand(prob.shape[:-1], dtype=prob.dtype))
+        cum = prob.cumsum(-1)
+        u = torch.rand(*prob.shape[:-1], 1, dtype=prob.dtype) * cum[..., -1:]
+        return torch.searchsorted(cum, u, right=True)[..., 0].clamp_(max=prob.shape[-1] - 1)
 
     def flips(self, name, index, prob):
         return torch.rand_like(prob) < prob
