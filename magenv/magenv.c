@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "env/batch.h"
 #include "env/scene.h"
+#include "film/film.h"
 #include "par/pool.h"
 
 #include <fenv.h>
@@ -29,6 +30,7 @@
 CODE(NOMEM);
 CODE(INVAL);
 CODE(AGAIN);
+CODE(IO);
 CODE(NOTFOUND);
 CODE(CONFIG);
 CODE(UNSUPPORTED);
@@ -271,15 +273,14 @@ static struct batch_arrays arrays_of(const struct magenv_arrays *to)
     };
 }
 
-/* Bytes of the batch from the caller's numbers. */
-static int narrow(struct magenv *v, const int32_t *actions)
+/* n actions of rows of agents as bytes. */
+static int narrow(uint8_t *out, const int32_t *actions, size_t n, const struct env_spec *s)
 {
-    const struct env_spec *s = batch_spec(v->batch);
-    for (size_t i = 0; i < v->n_actions; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (actions[i] < 0 || (size_t)actions[i] >= s->actions)
             return err_set(ERR_INVAL, "environment %zu: agent %zu: action %d; use 0 to %zu",
                            i / s->n_agents, i % s->n_agents, actions[i], s->actions - 1);
-        v->actions[i] = (uint8_t)actions[i];
+        out[i] = (uint8_t)actions[i];
     }
     return 0;
 }
@@ -309,7 +310,7 @@ int magenv_step(struct magenv *v, const struct magenv_arrays *to, const int32_t 
 {
     struct batch_arrays arrays;
     fenv_t callers;
-    int err = narrow(v, actions);
+    int err = narrow(v->actions, actions, v->n_actions, batch_spec(v->batch));
     if (!err)
         err = begin(v, to, &arrays, &callers);
     return err ? err : finish(&callers, batch_step(v->batch, &arrays, v->actions));
@@ -354,4 +355,86 @@ int magenv_units(struct magenv *v, uint64_t k, struct magenv_unit *out, uint64_t
 int magenv_describe(struct magenv *v, uint64_t k, char *out, size_t n)
 {
     return batch_describe(v->batch, k, out, n);
+}
+
+/* --- films --- */
+
+/* One episode of one environment, into a film. */
+struct shooting {
+    const struct env_class *class;
+    struct env *env;
+    struct env_spec spec;
+    struct film_writer *film;
+    struct film_take *take;
+    struct scene scene;
+};
+
+static int shoot_step(struct shooting *s, const int32_t *actions, struct env_step *r)
+{
+    uint8_t bytes[FILM_AGENTS];
+    int err = narrow(bytes, actions, s->spec.n_agents, &s->spec);
+    if (!err)
+        err = s->class->step(s->env, bytes, r);
+    if (err)
+        return err;
+    s->class->scene(s->env, &s->scene);
+    take_step(s->take, bytes, r, &s->scene);
+    return 0;
+}
+
+static int shoot(struct shooting *s, uint64_t seed, const int32_t *actions, uint64_t steps)
+{
+    struct env_step r = {.end = ENV_RUNNING};
+    int err = s->class->reset(s->env, seed);
+    if (err)
+        return err;
+    s->class->scene(s->env, &s->scene);
+    err = take_begin(&s->take, s->film, 0, seed, &s->scene);
+    for (uint64_t t = 0; !err && t < steps; t++)
+        err = shoot_step(s, actions + t * s->spec.n_agents, &r);
+    if (err)
+        return err;
+    struct film_take *done = s->take;
+    s->take = NULL;
+    return take_end(done);
+}
+
+static int open_shooting(struct shooting *s, const char *settings)
+{
+    struct config cfg;
+    struct film_about about;
+    struct scene_stage stage;
+    int err = configure(settings, &cfg, &s->class);
+    if (!err)
+        err = film_about(&about, &cfg, s->class, "magenv", false);
+    if (!err)
+        err = s->class->spec(&cfg, &s->spec);
+    if (!err)
+        err = s->class->open(&cfg, &s->env);
+    if (err)
+        return err;
+    s->class->stage(s->env, &stage);
+    return film_create(&s->film, &about, &stage, s->spec.n_agents);
+}
+
+int magenv_film(const char *settings, uint64_t seed, const int32_t *actions, uint64_t steps,
+                const char *path)
+{
+    fenv_t callers;
+    struct shooting *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_set(ERR_NOMEM, "no memory for a film");
+    set_aside(&callers);
+    pool_fp_mode();
+    int err = open_shooting(s, settings);
+    if (!err)
+        err = shoot(s, seed, actions, steps);
+    if (!err)
+        err = film_write(s->film, path);
+    take_discard(s->take);
+    film_discard(s->film);
+    if (s->env)
+        s->class->close(s->env);
+    free(s);
+    return finish(&callers, err);
 }

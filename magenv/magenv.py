@@ -36,8 +36,8 @@ except ImportError:
     _ParallelBase = object
 
 __version__ = "0.1.0"
-__all__ = ["Batch", "Error", "MultiAgentEnv", "ParallelEnv", "StarCraft2Env", "VectorEnv", "maps",
-           "names", "parallel_env"]
+__all__ = ["Batch", "Error", "MultiAgentEnv", "ParallelEnv", "StarCraft2Env", "VectorEnv", "film",
+           "maps", "names", "parallel_env"]
 
 ABI = 1
 RUNNING, TERMINAL, LIMIT, ABORT = range(4)  # enum magenv_end
@@ -100,6 +100,8 @@ def _load():
             ("step_script", ctypes.c_int, [pointer, pointer, ctypes.c_char_p]),
             ("sample", None, [pointer] * 3),
             ("units", ctypes.c_int, [pointer, ctypes.c_uint64, pointer, pointer]),
+            ("film", ctypes.c_int, [ctypes.c_char_p, ctypes.c_uint64, pointer, ctypes.c_uint64,
+                                    ctypes.c_char_p]),
             ("describe", ctypes.c_int,
              [pointer, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_size_t])):
         function = getattr(lib, "magenv_" + name)
@@ -147,6 +149,17 @@ def _words(name, map, settings):
             raise Error("%s=%r: a setting is one word" % (key, value))
         words.append("env.%s=%s" % (key, text))
     return " ".join(words).encode()
+
+
+def film(path, map, seed, actions, *, name="smac", **settings):
+    """Play the episode of a seed and its actions [steps][N] again and write it as a film, which
+    `mag replay` shows. For environments with units."""
+    actions = np.ascontiguousarray(actions, np.int32)
+    words, spec = _words(name, map, settings), _Spec()
+    _check(_lib.magenv_spec(words, ctypes.byref(spec)))
+    if actions.ndim != 2 or actions.shape[1] != spec.n_agents:
+        raise Error("actions have shape %s, not (steps, %d)" % (actions.shape, spec.n_agents))
+    _check(_lib.magenv_film(words, seed, actions.ctypes.data, len(actions), os.fsencode(path)))
 
 
 def _close(handle, process):
@@ -500,6 +513,9 @@ class MultiAgentEnv(_Wrapper):
         b = self.batch
         self.n_agents, self.n_actions, self.episode_limit = b.n_agents, b.n_actions, b.episode_limit
         self.map_name, self._seed, self._pending = map_name, seed, seed
+        self._opened = dict(settings, name=name)
+        self._played = []  # actions of this episode
+        self.replay_dir, self.replay_prefix = "", ""
         self._continuing = True  # the time limit is said, so that learners can look beyond it
         self.battles_game = self.battles_won = self.timeouts = 0
 
@@ -513,14 +529,16 @@ class MultiAgentEnv(_Wrapper):
         if seed is not None:
             self.seed(seed)
         self.batch.reset(self._pending)
-        self._pending = None
+        self._pending, self._played = None, []
         return self.get_obs(), self.get_state()
 
     def step(self, actions):
         b = self.batch
         if b.end[0] != RUNNING:
             raise Error("the episode has ended; call reset()")
-        b.step(np.asarray([int(action) for action in actions])[None])
+        actions = [int(action) for action in actions]
+        b.step(np.asarray(actions)[None])
+        self._played.append(actions)
         end, won = int(b.end[0]), bool(b.won[0])
         if end == ABORT:
             return 0.0, True, {}
@@ -578,6 +596,15 @@ class MultiAgentEnv(_Wrapper):
                 "battles_draw": self.timeouts, "timeouts": self.timeouts, "restarts": 0,
                 "win_rate": self.battles_won / max(1, self.battles_game)}
 
+    def save_replay(self):
+        """Write the episode so far to replay_dir as a film for `mag replay`; returns its path."""
+        seed = int(self.batch.seed[0])
+        path = os.path.join(self.replay_dir or ".", "%s_%d.film" % (
+            self.replay_prefix or self.map_name, seed))
+        film(path, self.map_name, seed, np.reshape(self._played, (-1, self.n_agents)),
+             **self._opened)
+        return path
+
     def render(self, mode="human"):
         """The battlefield in letters: printed, or returned with mode="ansi"."""
         text = self.batch.describe()
@@ -614,8 +641,10 @@ class StarCraft2Env(MultiAgentEnv):
         given = {key: value for key, value in locals().items() if key not in _SMAC_OTHER}
         keys = {_SMAC_KEYS.get(key, key): value for key, value in given.items()}
         super().__init__(map_name, seed=seed, **keys, **settings)
-        self._made_of = map_name, dict(given, seed=seed, **settings)
+        self._made_of = map_name, dict(given, seed=seed, replay_dir=replay_dir,
+                                       replay_prefix=replay_prefix, **settings)
         self._continuing = continuing_episode
+        self.replay_dir, self.replay_prefix = replay_dir, replay_prefix
 
 
 # --- (c) Gymnasium, many at a time ---

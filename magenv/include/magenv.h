@@ -44,6 +44,7 @@ enum magenv_code {
     MAGENV_ENOMEM = -1,
     MAGENV_EINVAL = -2,       /* an argument, e.g. an unavailable action: names it */
     MAGENV_EAGAIN = -3,       /* an environment was not ready after a reset */
+    MAGENV_EIO = -5,          /* a film that could not be written */
     MAGENV_ENOTFOUND = -7,    /* no such scripted policy, no such environment */
     MAGENV_ECONFIG = -9,      /* settings refused: names the key and the remedy */
     MAGENV_EUNSUPPORTED = -14 /* this environment cannot do that */
@@ -142,6 +143,12 @@ enum { MAGENV_UNITS_MAX = 256 };
  * index means one unit for a whole episode. EUNSUPPORTED where there are none. */
 MAGENV_API int magenv_units(struct magenv *v, uint64_t k, struct magenv_unit *out,
                             uint64_t *count);
+
+/* Play an episode again, from its seed and its actions [steps][N], and write it to `path` as a
+ * film: `mag replay` shows it. EUNSUPPORTED where there are no units. EINVAL for actions that do
+ * not belong to the episode. */
+MAGENV_API int magenv_film(const char *settings, uint64_t seed, const int32_t *actions,
+                           uint64_t steps, const char *path);
 
 /* A picture in letters of environment k; EINVAL if n bytes do not hold it. */
 MAGENV_API int magenv_describe(struct magenv *v, uint64_t k, char *out, size_t n);
