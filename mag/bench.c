@@ -8,12 +8,13 @@
 #include "algo/mag.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "env/env.h"
+#include "env/batch.h"
 #include "nn/kern.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { ACT_LANES = 16, AGENTS_MAX = 64, ACTIONS_MAX = 256, CLOCK_STEPS = 64 };
@@ -25,69 +26,76 @@ static double seconds_since(int64_t start_us)
 
 /* ------------------------------------------------------------------------------ the engine */
 
-static void random_joint(struct rng *r, const struct env_spec *s, const uint8_t *avail,
-                         uint8_t *action)
+/* Time of this thread on a core: a machine that does other things, too, halves no figure. */
+static double core_seconds(void)
 {
-    for (size_t n = 0; n < s->n_agents; n++) {
-        uint8_t open[ACTIONS_MAX];
-        uint32_t count = 0;
-        for (size_t a = 0; a < s->actions; a++)
-            if (avail[n * s->actions + a])
-                open[count++] = (uint8_t)a;
-        action[n] = open[rng_below(r, count)];
-    }
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int play(struct env *e, const struct env_class *class, const struct env_spec *spec,
-                float *obs, uint8_t *avail, double seconds, struct bench_env *out)
+static int play(struct batch *b, const struct batch_arrays *to, uint8_t *actions, size_t envs,
+                double seconds, double *steps_per_s, double *mean_length)
 {
-    struct rng r;
-    struct env_step st = {.end = ENV_TERMINAL};
-    uint8_t action[AGENTS_MAX];
-    uint64_t steps = 0, episodes = 0;
-    rng_seed(&r, 1);
-    int64_t start = clock_mono_us();
-    double spent = 0;
-    while (spent < seconds) {
-        for (int i = 0; i < CLOCK_STEPS; i++) {
-            int err = st.end == ENV_RUNNING ? 0 : class->reset(e, ++episodes);
-            if (err)
-                return err;
-            class->observe(e, obs, avail, NULL);
-            random_joint(&r, spec, avail, action);
-            err = class->step(e, action, &st);
-            if (err)
-                return err;
-            steps++;
+    uint64_t steps = 0, ends = 0;
+    int err = batch_reset(b, to, NULL, NULL);
+    double start = core_seconds(), spent = 0;
+    while (!err && spent < seconds) {
+        for (size_t i = 0; !err && i < CLOCK_STEPS; i += envs) {
+            batch_sample(b, to->avail, actions);
+            err = batch_step(b, to, actions);
+            steps += envs;
+            for (size_t k = 0; k < envs; k++)
+                ends += to->end[k] != ENV_RUNNING;
         }
-        spent = seconds_since(start);
+        spent = core_seconds() - start;
     }
-    out->steps_per_s = (double)steps / spent;
-    out->mean_length = (double)steps / (double)episodes;
-    return 0;
+    *steps_per_s = (double)steps / spent;
+    *mean_length = (double)steps / (double)(ends ? ends : 1);
+    return err;
+}
+
+static int bench_batch(const struct env_class *class, const struct config *cfg, size_t envs,
+                       double seconds, double *steps_per_s, double *mean_length)
+{
+    struct batch *b = NULL;
+    struct batch_options o = {.envs = envs, .autoreset = BATCH_SAME_STEP};
+    int err = batch_open(&b, class, cfg, &o);
+    if (err)
+        return err;
+    const struct env_spec *s = batch_spec(b);
+    struct batch_arrays to = {.obs = calloc(envs * s->n_agents * s->obs, sizeof(float)),
+                              .avail = calloc(envs * s->n_agents, s->actions),
+                              .state = calloc(envs * s->state + 1, sizeof(float)),
+                              .reward = calloc(envs, sizeof(float)),
+                              .end = calloc(envs, 1)};
+    uint8_t *actions = calloc(envs, s->n_agents);
+    if (to.obs && to.avail && to.state && to.reward && to.end && actions)
+        err = play(b, &to, actions, envs, seconds, steps_per_s, mean_length);
+    else
+        err = err_set(ERR_NOMEM, "no memory for %zu environments", envs);
+    free(to.obs);
+    free(to.avail);
+    free(to.state);
+    free(to.reward);
+    free(to.end);
+    free(actions);
+    batch_close(b);
+    return err;
 }
 
 int bench_env(struct bench_env *out, const struct config *cfg, const char *map, double seconds)
 {
     struct config c = *cfg;
     const struct env_class *class = NULL;
-    struct env_spec spec;
-    struct env *e = NULL;
+    double length; /* of the batch's episodes: the same battles */
     snprintf(c.env.map, sizeof c.env.map, "%s", map);
     snprintf(out->map, sizeof out->map, "%s", map);
     int err = env_find(c.env.name, &class);
     if (!err)
-        err = class->spec(&c, &spec);
+        err = bench_batch(class, &c, 1, seconds, &out->steps_per_s, &out->mean_length);
     if (!err)
-        err = class->open(&c, &e);
-    if (err)
-        return err;
-    float *obs = calloc(spec.n_agents * spec.obs, sizeof *obs);
-    uint8_t *avail = calloc(spec.n_agents, spec.actions);
-    err = obs && avail ? play(e, class, &spec, obs, avail, seconds, out) : ERR_NOMEM;
-    free(obs);
-    free(avail);
-    class->close(e);
+        err = bench_batch(class, &c, BENCH_BATCH, seconds, &out->batch_steps_per_s, &length);
     return err;
 }
 

@@ -10,9 +10,13 @@
 
 struct bench_env {
     char map[CONFIG_NAME];
-    double steps_per_s, mean_length;
+    double steps_per_s;       /* one environment */
+    double batch_steps_per_s; /* BENCH_BATCH in lock-step, all of them together */
+    double mean_length;       /* steps of an episode */
 };
-/* Random available actions, observations and masks included. One thread. */
+enum { BENCH_BATCH = 16 };
+/* Random available actions; observations, masks and state are written at every step. One thread,
+ * by its own time on a core. */
 int bench_env(struct bench_env *out, const struct config *cfg, const char *map, double seconds);
 
 struct bench_core {

@@ -37,7 +37,9 @@ static int run_env(const struct args *a, const struct config *cfg, const char *o
         return fail(EXIT_CONFIG, a->verb, "%s", err_text());
     json_t *maps = json_array();
     if (!out)
-        printf("battle engine, one core, observations included:\n");
+        printf("%s, one core, random actions, with observations, masks and state; steps/s of "
+               "one, and of %d in lock-step:\n",
+               class->name, BENCH_BATCH);
     for (const char *const *map = class->maps(); *map; map++) {
         struct bench_env e;
         if (only && strcmp(only, *map))
@@ -47,10 +49,12 @@ static int run_env(const struct args *a, const struct config *cfg, const char *o
             return fail(EXIT_CONFIG, a->verb, "%s: %s", *map, err_text());
         }
         if (out)
-            json_array_append_new(maps, json_pack("{s:s,s:f,s:f}", "map", e.map, "steps_per_s",
-                                                  e.steps_per_s, "length", e.mean_length));
+            json_array_append_new(maps,
+                                  json_pack("{s:s,s:f,s:f,s:f}", "map", e.map, "steps_per_s",
+                                            e.steps_per_s, "batch_steps_per_s",
+                                            e.batch_steps_per_s, "length", e.mean_length));
         else {
-            printf("  %-18s %10.0f steps/s\n", e.map, e.steps_per_s);
+            printf("  %-18s %10.0f %10.0f\n", e.map, e.steps_per_s, e.batch_steps_per_s);
             fflush(stdout);
         }
     }
