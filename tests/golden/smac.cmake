@@ -16,7 +16,7 @@ if(TARGET env AND TARGET base)
         -DGENERATE=${CMAKE_CURRENT_SOURCE_DIR}/smac/generate.py -DCOUNT=69
         -DDIR=${CMAKE_CURRENT_BINARY_DIR}/smac_sweep -P
         ${CMAKE_CURRENT_SOURCE_DIR}/smac_sweep.cmake)
-    set_tests_properties(smac_golden_sweep PROPERTIES LABELS golden TIMEOUT 60)
+    set_tests_properties(smac_golden_sweep PROPERTIES LABELS golden TIMEOUT 180)
     add_test(
       NAME smac_golden_damage
       COMMAND
