@@ -24,7 +24,7 @@ import magenv
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EVERY = [(name, magenv.maps(name)[0]) for name in magenv.names()]
-MAG = os.environ.get("MAG")  # the program, where it has been built
+MAG = os.environ.get("MAG", "")  # the program, where it has been built
 SANITIZED = os.environ.get("MAGENV_SANITIZE", "")
 
 
@@ -350,7 +350,7 @@ class Smac(unittest.TestCase):
                 magenv.film(path, "3m", env.batch.seed[0], env._played + [[1, 1, 1]])
             with self.assertRaises(magenv.Error):
                 magenv.film(os.path.join(folder, "no", "x.film"), "3m", 1, [[1, 1, 1]])
-            if MAG:  # the viewer reads it, and today's engine fights the same battle
+            if os.path.exists(MAG):  # today's engine fights the same battle
                 done = subprocess.run([MAG, "replay", path, "--check"], capture_output=True,
                                       text=True)
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
