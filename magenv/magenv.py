@@ -176,8 +176,9 @@ class Batch:
 
     The arrays are rewritten by every reset and step; they are numpy's own memory and stay valid
     after close(). With autoreset "same_step", final_* hold the last rows of the episodes that
-    ended in this step (where end is not 0); seed is that of the episode in each row. threads: how many step them, this one included.
-    **settings: keys of group env of docs/config.md, e.g. obs_last_action=True.
+    ended in this step (where end is not 0); seed is that of the episode in each row. threads:
+    how many step them, this one included. **settings: keys of group env of docs/config.md, e.g.
+    obs_last_action=True.
     """
 
     def __init__(self, map, num_envs=1, *, name="smac", threads=1, autoreset="disabled",
