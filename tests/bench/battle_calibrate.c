@@ -23,7 +23,8 @@
 
 enum policy { RANDOM, ATTACK_NEAREST, KITING, OPPONENT, POLICIES };
 static const char *const POLICY[POLICIES] = {"random", "attack_nearest", "kiting", "opponent"};
-static const char *const MAPS_FAIR[] = {"3m", "8m", "2s3z", "3s5z", "1c3s5z", "bane_vs_bane"};
+static const char *const MAPS_FAIR[] = {"3m",     "8m",  "2s3z",        "3s5z",
+                                        "1c3s5z", "MMM", "bane_vs_bane"};
 
 struct args {
     const char *map; /* NULL: all, "fair": the symmetric ones */
