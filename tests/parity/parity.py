@@ -60,11 +60,15 @@ def paper_sizes(rng):
 
 
 def shaped(lengths, case):
-    """The lengths a case's name stands for; PPO's first minibatch is a whole one."""
+    """The lengths a case's name stands for. PPO: a whole first minibatch, and enough of them for
+    the annealing of eta to show."""
     lengths = {**lengths, **{"mag_one": dict(L=1), "mag_h1": dict(H=1)}.get(case, {})}
-    starts = (lengths["R"] - 1) * (lengths["W"] - 2)
-    least = -(-cases.PPO_ROWS // max(starts, 1)) if case == "ppo" else 1
-    return {**lengths, "B": max(lengths["B"], least)}
+    if case != "ppo":
+        return lengths
+    size, starts = cases.PPO_ROWS, (lengths["R"] - 1) * (lengths["W"] - 2)
+    B = max(lengths["B"], -(-size // starts))
+    epochs = max(lengths["epochs"], -(-10 // -(-B * starts // size)))
+    return {**lengths, "B": B, "epochs": epochs}
 
 
 # -------------------------------------------------------------------------------------- inputs
