@@ -20,6 +20,13 @@ void schedule_counts(const struct config *cfg, uint64_t iteration, struct schedu
     };
 }
 
+double schedule_rate(const struct config *cfg, uint64_t iteration)
+{
+    if (iteration >= cfg->lr.anneal)
+        return cfg->lr.anneal ? cfg->lr.final : 1;
+    return 1 - (1 - cfg->lr.final) * ((double)iteration / (double)cfg->lr.anneal);
+}
+
 uint64_t schedule_phase_steps(const struct schedule_counts *c, enum train_phase phase)
 {
     switch (phase) {

@@ -19,6 +19,11 @@ struct schedule_counts {
 };
 void schedule_counts(const struct config *cfg, uint64_t iteration, struct schedule_counts *out);
 
+/* Share of the configured learning rates that an iteration uses, 1 before lr.anneal begins to
+ * act: rates that fall leave the last policies less to chance. A function of the iteration
+ * alone, so that a resumed run goes on with the same bits. */
+double schedule_rate(const struct config *cfg, uint64_t iteration);
+
 /* Steps of a phase; COLLECT counts as one. */
 uint64_t schedule_phase_steps(const struct schedule_counts *c, enum train_phase phase);
 

@@ -395,6 +395,7 @@ static int iterate(struct trainer *t)
     bool ended = false;
     int err = 0;
     t->philox.iteration = (uint32_t)iteration;
+    mag_train_state(t->train)->rate = schedule_rate(t->cfg, iteration);
     t->tally.started_s = trainer_now_s();
     while (!err && !ended) {
         enum train_phase phase = t->st.phase;

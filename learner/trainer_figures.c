@@ -212,6 +212,7 @@ void trainer_figures_policy(struct trainer *t)
     trainer_metric(t, "ppo/grad_norm_critic", mean_of(&a->critic_norm));
     trainer_metric(t, "ppo/first_ratio_error", a->ratio_error);
     trainer_metric(t, "ppo/entropy_weight", mag_train_state(t->train)->entropy_weight);
+    trainer_metric(t, "train/rate", mag_train_state(t->train)->rate);
     trainer_metric(t, "ppo/batches", (double)t->st.done.batches);
     trainer_metric(t, "ppo/rows", (double)t->st.done.rows);
     trainer_metric(t, "ppo/actor_steps", (double)t->st.done.actor_steps);

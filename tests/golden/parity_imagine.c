@@ -207,7 +207,8 @@ static int run_ppo(struct parity *p)
 
     float *grad = parity_mem(p, p->model->params.count * sizeof(float));
     double first[4];
-    must(mag_ppo_gradient(t, &im.rows, im.adv, order, PPO_MINIBATCH, grad, first), "gradient");
+    size_t minibatch = n < PPO_MINIBATCH ? n : PPO_MINIBATCH;
+    must(mag_ppo_gradient(t, &im.rows, im.adv, order, minibatch, grad, first), "gradient");
     parity_put_params(p, grad, "actor.", "grad.actor.");
     parity_put_params(p, grad, "critic.", "grad.critic.");
 

@@ -48,7 +48,7 @@ void mag_opt_range(const struct params *p, enum mag_opt opt, size_t *first, size
 /* Zero an optimiser's range of t->grad. */
 void mag_grad_zero(struct mag_train *t, enum mag_opt opt);
 
-/* One optimiser step on t->grad's range: global norm, clip (0 = none), L2 added after the clip,
+/* One optimiser step on t->grad's range with st.rate of the rate lr: global norm, clip (0 = none), L2 added after the clip,
  * Adam, mag_refresh of the groups. If loss or norm is not finite nothing changes, st.skipped
  * counts, and *skipped is set (else cleared). *norm gets the norm before clipping. */
 void mag_opt_step(struct mag_train *t, enum mag_opt opt, double loss, double lr, double clip,

@@ -63,6 +63,7 @@ int mag_train_open(struct mag_train **out, struct mag_model *m, const struct mag
     for (int i = 0; i < MAG_OPTS; i++)
         t->st.opt[i] = (struct mag_opt_state){0, 1, 1};
     t->st.entropy_weight = t->cfg.ppo.entropy;
+    t->st.rate = 1;
     m->derived->train = &t->nets;
     mag_refresh(m, MAG_NEEDS_ALL);
     *out = t;
@@ -115,7 +116,7 @@ void mag_opt_step(struct mag_train *t, enum mag_opt opt, double loss, double lr,
                   double l2, double *norm, bool *skipped)
 {
     struct mag_opt_state *s = &t->st.opt[opt];
-    struct adam a = ADAM(lr, clip, l2);
+    struct adam a = ADAM(lr * t->st.rate, clip, l2);
     size_t first, count;
     mag_opt_range(&t->m->params, opt, &first, &count);
 

@@ -328,6 +328,26 @@ START_TEST(training_on_one_batch_lowers_its_loss)
 }
 END_TEST
 
+START_TEST(no_share_of_the_rates_left_is_no_step)
+{
+    struct small *s = small_open(ISA_AUTO, 15);
+    struct mag_train *t = train_open(s, NULL);
+    struct mag_model_stats st;
+    size_t n = s->m->params.count;
+    float *before = malloc(n * sizeof(float));
+    memcpy(before, s->m->params.value, n * sizeof(float));
+    mag_train_state(t)->rate = 0;
+    ck_assert_int_eq(mag_model_step(t, &s->w, &s->draws, 0, &st), 0);
+    ck_assert(same_params(s, before, s->m->params.value, "model.encoder.0.weight"));
+    mag_train_state(t)->rate = 0.5;
+    ck_assert_int_eq(mag_model_step(t, &s->w, &s->draws, 1, &st), 0);
+    ck_assert(!same_params(s, before, s->m->params.value, "model.encoder.0.weight"));
+    free(before);
+    mag_train_close(t);
+    small_close(s);
+}
+END_TEST
+
 START_TEST(a_step_that_is_not_finite_changes_nothing_and_is_counted)
 {
     struct small *s = small_open(ISA_AUTO, 16);

@@ -61,6 +61,19 @@ START_TEST(without_planning_there_are_no_steps_of_the_model_reward_network)
 }
 END_TEST
 
+START_TEST(rates_fall_linearly_to_what_is_to_be_left)
+{
+    ck_assert_double_eq(schedule_rate(&cfg, 0), 1); /* paper: never */
+    ck_assert_double_eq(schedule_rate(&cfg, 1000000), 1);
+    cfg.lr.anneal = 800;
+    cfg.lr.final = 0.25;
+    ck_assert_double_eq(schedule_rate(&cfg, 0), 1);
+    ck_assert_double_eq_tol(schedule_rate(&cfg, 400), 0.625, 1e-15);
+    ck_assert_double_eq(schedule_rate(&cfg, 800), 0.25);
+    ck_assert_double_eq(schedule_rate(&cfg, 5000), 0.25);
+}
+END_TEST
+
 START_TEST(the_warm_up_collects_until_replay_holds_its_minimum)
 {
     ck_assert(!schedule_collected(&cfg, 0, 499));
@@ -162,6 +175,7 @@ static Suite *suite(void)
     tcase_add_test(tc, updates_are_per_episode_unless_told_otherwise);
     tcase_add_test(tc, the_warm_up_trains_models_by_its_own_counts_and_no_policy);
     tcase_add_test(tc, without_planning_there_are_no_steps_of_the_model_reward_network);
+    tcase_add_test(tc, rates_fall_linearly_to_what_is_to_be_left);
     tcase_add_test(tc, the_warm_up_collects_until_replay_holds_its_minimum);
     tcase_add_test(tc, one_iteration_passes_through_all_phases_step_by_step);
     tcase_add_test(tc, going_on_from_any_cut_gives_the_same_rest_of_the_iteration);

@@ -135,6 +135,7 @@ struct mag_train_state {
     float *m, *v; /* [params.count] each, kernel layout: exported with params_to_blob */
     struct mag_opt_state opt[MAG_OPTS];
     double entropy_weight; /* eta, annealed at every actor minibatch */
+    double rate;           /* share of the configured learning rates in use; 1 at open */
     uint64_t skipped;      /* steps refused because a loss or gradient was not finite */
 };
 struct mag_train_state *mag_train_state(struct mag_train *t);

@@ -100,6 +100,8 @@ struct config {
     } rm;
     struct {
         double model, rm, actor, critic;
+        uint64_t anneal; /* iterations; 0 never */
+        double final;    /* share of the rates that is left then */
     } lr;
     struct {
         double clip, entropy, anneal, gamma, lambda, grad_clip, actor_l2;
