@@ -530,6 +530,7 @@ int main(void)
     tcase_add_test(c, a_smaller_batch_in_a_larger_memory_gives_the_same_bits);
     tcase_add_loop_test(c, zeroing_first_actions_matters_only_where_an_episode_begins, 0, 5);
     tcase_add_test(c, a_step_moves_every_group_of_its_optimiser_and_no_other);
+    tcase_add_test(c, no_share_of_the_rates_left_is_no_step);
     tcase_add_test(c, training_on_one_batch_lowers_its_loss);
     tcase_add_loop_test(c, a_step_that_is_not_finite_changes_nothing_and_is_counted, 0, 2);
     tcase_add_test(c, scoring_with_metric_draws_changes_no_weight_and_no_later_draw);
