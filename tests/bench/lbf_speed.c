@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     const struct env_class *class;
     struct env_spec spec;
     struct env *e = NULL;
-    double seconds = argc == 3 ? strtod(argv[2], NULL) : 0, steps_per_s;
+    double seconds = argc == 3 ? strtod(argv[2], NULL) : 0, steps_per_s = 0;
     if (!(seconds > 0)) {
         fprintf(stderr, "usage: lbf_speed TASK SECONDS\n");
         return EXIT_USAGE;
