@@ -8,7 +8,7 @@ import json
 
 import mag
 
-ITERATIONS = 200
+ITERATIONS = 120
 EPISODES = 100
 
 
