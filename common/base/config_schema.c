@@ -261,6 +261,8 @@ const struct config_key config_keys[] = {
         "First weight of the entropy."),
     F64("ppo.anneal", ppo.anneal, "0.99998", 0, 1, "", CFG_RUN,
         "Factor of the entropy weight after each minibatch."),
+    F64("ppo.entropy_floor", ppo.entropy_floor, "0", 0, 10, "", CFG_RUN,
+        "The entropy weight stops falling here."),
     F64("ppo.gamma", ppo.gamma, "0.99", 0, 1, "", CFG_RUN, "Discount per environment step."),
     F64("ppo.lambda", ppo.lambda, "0.95", 0, 1, "", CFG_RUN, "Lambda of the returns."),
     F64("ppo.grad_clip", ppo.grad_clip, "100", 1e-6, 1e9, "", CFG_RUN,

@@ -461,7 +461,9 @@ static void minibatch(struct pass *p, struct mag_ppo_stats *out, struct ppo_tota
     out->skipped += skipped;
     if (!skipped) {
         out->actor_steps++;
-        t->st.entropy_weight *= cfg->ppo.anneal;
+        double fallen = t->st.entropy_weight * cfg->ppo.anneal;
+        if (fallen >= cfg->ppo.entropy_floor)
+            t->st.entropy_weight = fallen;
     }
     if (total->minibatches == 0)
         out->first_ratio_error = s.ratio_error;

@@ -336,6 +336,17 @@ START_TEST(the_entropy_weight_is_annealed_after_every_actor_step)
 }
 END_TEST
 
+START_TEST(the_entropy_weight_stops_falling_at_its_floor)
+{
+    struct mag_ppo_stats st;
+    double anneal = s->cfg.ppo.anneal, first = t->st.entropy_weight;
+    t->cfg.ppo.entropy_floor = first * anneal * anneal; /* reached exactly, not passed */
+    ck_assert_int_eq(mag_ppo_batch(t, &b.rows, &s->draws, 2, &st, NULL), 0);
+    ck_assert_uint_gt(st.actor_steps, 2);
+    ck_assert_double_eq(t->st.entropy_weight, first * anneal * anneal);
+}
+END_TEST
+
 START_TEST(returns_that_are_not_finite_change_nothing_and_are_counted)
 {
     struct mag_ppo_stats st;
@@ -411,6 +422,7 @@ int main(void)
     tcase_add_test(tc, rows_with_nothing_available_move_no_parameter);
     tcase_add_loop_test(tc, threads_do_not_change_a_bit_of_the_gradient, 1, 4);
     tcase_add_test(tc, the_entropy_weight_is_annealed_after_every_actor_step);
+    tcase_add_test(tc, the_entropy_weight_stops_falling_at_its_floor);
     tcase_add_test(tc, returns_that_are_not_finite_change_nothing_and_are_counted);
     tcase_add_test(tc, an_actor_loss_that_is_not_finite_keeps_the_actor);
     tcase_add_test(tc, the_critic_learns_the_returns_of_a_batch);

@@ -104,7 +104,7 @@ struct config {
         double final;    /* share of the rates that is left then */
     } lr;
     struct {
-        double clip, entropy, anneal, gamma, lambda, grad_clip, actor_l2;
+        double clip, entropy, anneal, entropy_floor, gamma, lambda, grad_clip, actor_l2;
     } ppo;
     struct {
         uint32_t windows; /* rows of the batch per job */
