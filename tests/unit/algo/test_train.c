@@ -362,6 +362,8 @@ START_TEST(a_step_that_is_not_finite_changes_nothing_and_is_counted)
     ck_assert_int_eq(mag_rm_step(t, &s->w, &s->draws, 0, &rs), 0);
     ck_assert(st.skipped && rs.skipped);
     ck_assert_uint_eq(mag_train_state(t)->skipped, 2);
+    ck_assert_uint_eq(mag_train_state(t)->skipped_by[OPT_MODEL], 1);
+    ck_assert_uint_eq(mag_train_state(t)->skipped_by[OPT_RM], 1);
     ck_assert_uint_eq(mag_train_state(t)->opt[OPT_MODEL].steps, 0);
     ck_assert_mem_eq(before, s->m->params.value, n * sizeof(float));
     for (size_t i = 0; i < n; i++)

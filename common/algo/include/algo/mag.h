@@ -137,6 +137,7 @@ struct mag_train_state {
     double entropy_weight; /* eta, annealed at every actor minibatch */
     double rate;           /* share of the configured learning rates in use; 1 at open */
     uint64_t skipped;      /* steps refused because a loss or gradient was not finite */
+    uint64_t skipped_by[MAG_OPTS]; /* the same by optimiser */
 };
 struct mag_train_state *mag_train_state(struct mag_train *t);
 
@@ -253,6 +254,8 @@ struct mag_ppo_stats {
         grad_norm_critic, explained_variance, adv_mean, adv_std, return_mean;
     double first_ratio_error; /* max |ratio - 1| in the first minibatch: exactly 0 */
     uint64_t actor_steps, critic_steps, skipped;
+    /* Losses, norms, entropy, kl and clip_fraction are means over the steps taken: of the actor
+     * where actor_steps > 0, of the critic where critic_steps > 0, else 0. */
 };
 /* ppo_epochs over all rows of one imagined batch (mag.md 11): advantage, minibatches by the
  * permutation of PERM(batch, epoch), actor then critic. Calls mag_refresh. minibatch_out may
