@@ -24,6 +24,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +125,7 @@ static int model_step(struct trainer *t)
         return 0;
     }
     add_model_stats(&t->tally, &stats);
+    trainer_watch(t, OPT_MODEL, stats.total, stats.grad_norm);
     t->st.done.model_steps++;
     fault_point("train.model");
     t->view.model_loss = mean_of(&t->tally.total);
@@ -146,6 +148,7 @@ static int rm_step(struct trainer *t)
     }
     t->st.done.rm_steps++;
     fault_point("train.rm");
+    trainer_watch(t, OPT_RM, stats.loss, stats.grad_norm);
     mean_add(&t->tally.rm_loss, stats.loss);
     mean_add(&t->tally.rm_norm, stats.grad_norm);
     t->view.rm_loss = mean_of(&t->tally.rm_loss);
@@ -286,6 +289,10 @@ static int ppo(struct trainer *t)
     if (by[OPT_CRITIC] > critic)
         trainer_refused_rows(t, OPT_CRITIC, by[OPT_CRITIC] - critic);
     add_ppo_stats(&t->tally, &stats);
+    for (size_t k = 0; k < t->minibatches; k++) { /* the actor's loss has no sign to count on */
+        trainer_watch(t, OPT_ACTOR, NAN, t->minibatch[k][1]);
+        trainer_watch(t, OPT_CRITIC, t->minibatch[k][2], t->minibatch[k][3]);
+    }
     t->st.updates += stats.actor_steps;
     t->tally.updates += stats.actor_steps;
     t->st.done.batches++;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* trainer_bad.c - what the trainer does about a gradient step that was refused.
+/* trainer_bad.c - what the trainer does about a gradient step that was refused, or stands out.
  *
- * The step itself changed nothing (mag_opt_step) and is counted; here its batch is kept (bad.h)
- * and one line is logged. None of this touches a weight, a draw or a counter of the schedule,
+ * A refused step changed nothing (mag_opt_step) and is counted; here its batch is kept (bad.h)
+ * and one line is logged. A step whose loss or norm is a spike was taken like any other; it is
+ * counted and logged. None of this touches a weight, a draw or a counter of the schedule,
  * so that a run with refused steps has the same bits however it is cut. */
 #include "bad.h"
 #include "trainer_priv.h"
@@ -92,4 +93,29 @@ void trainer_refused_rows(struct trainer *t, enum mag_opt opt, uint64_t steps)
         cannot_keep(&s);
     free(order);
     say(t, &s, steps, name);
+}
+
+/* ----------------------------------------------------------------------------------- spikes */
+
+static void watch_one(struct trainer *t, enum mag_opt opt, struct spike *s, const char *what,
+                      double value)
+{
+    struct log_limit *limit = &t->say_spike[opt];
+    double median = 0;
+    if (!spike_add(s, value, t->cfg->metrics.spike, &median))
+        return;
+    t->tally.spikes[opt]++;
+    if (!log_allowed(limit, SAY_EVERY_MS))
+        return;
+    log_warn("loss spike",
+             "group=%s iteration=%llu step=%llu what=%s value=%g median=%g unlogged=%lu",
+             bad_group[opt], (unsigned long long)t->st.iteration,
+             (unsigned long long)t->st.step, what, value, median, limit->skipped);
+    limit->skipped = 0;
+}
+
+void trainer_watch(struct trainer *t, enum mag_opt opt, double loss, double grad_norm)
+{
+    watch_one(t, opt, &t->spike_loss[opt], "loss", loss);
+    watch_one(t, opt, &t->spike_norm[opt], "grad_norm", grad_norm);
 }

@@ -8,6 +8,7 @@
 #include "learner/metrics.h"
 #include "learner/replay.h"
 #include "schedule.h"
+#include "spike.h"
 #include "trainer.h"
 
 #include "base/log.h"
@@ -37,6 +38,7 @@ struct tally {
     struct mag_plan_stats plan;
     double collect_s, model_s, rm_s, plan_s, ppo_s, metrics_s, started_s;
     uint64_t plan_tokens, updates, episodes, env_steps;
+    uint64_t spikes[MAG_OPTS];
 };
 
 struct trainer {
@@ -76,7 +78,8 @@ struct trainer {
     double *scratch;
     double (*minibatch)[4]; /* losses and norms of the policy update, mag_ppo_batch */
     size_t minibatches;
-    struct log_limit say_refused[MAG_OPTS];
+    struct log_limit say_refused[MAG_OPTS], say_spike[MAG_OPTS];
+    struct spike spike_loss[MAG_OPTS], spike_norm[MAG_OPTS];
     struct recent recent;
     struct tally tally;
     struct metric metric[METRICS_MAX];
@@ -102,6 +105,9 @@ int trainer_rebuild(struct trainer *t);
 void trainer_refused_windows(struct trainer *t, enum mag_opt opt, double loss,
                              double grad_norm);
 void trainer_refused_rows(struct trainer *t, enum mag_opt opt, uint64_t steps);
+/* A step was taken: log and count it if its loss or norm stands out (spike.h). A loss that can
+ * be negative is given as NaN: it is not judged. */
+void trainer_watch(struct trainer *t, enum mag_opt opt, double loss, double grad_norm);
 
 /* trainer_collect.c */
 int trainer_collect(struct trainer *t);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is not finite is never trained on: counted, logged, its batch kept; and the bits do not suffer.
+"""What is not finite is never trained on: counted, logged, its batch kept; spikes are logged; no bits suffer.
 
 MAG_FAULT=place:k:nan spoils one number: a reward in a batch of the model or of R_m, a return or a
 log-probability of an imagined batch (critic, actor), a reward of an episode before it is sent.
@@ -138,6 +138,22 @@ def again_and_again(team):
     mag.say("%d steps refused in a row: %d files, %d lines" % (last["wm/skipped"], len(kept(run)), said))
 
 
+def spikes(team, clean):
+    """A factor that ordinary steps exceed: counted and logged, and not a bit changes."""
+    run = team.train("spikes", changes={"metrics.spike": 1.1})
+    lines = metrics(run)
+    for name in ("wm/spikes", "rm/spikes", "ppo/spikes_actor", "ppo/spikes_critic"):
+        mag.check(sum(line[name] for line in lines) > 0, name + ": none at 1.1 times the median")
+    with open(run + "/logs/learner.log") as f:
+        said = [json.loads(line) for line in f if "loss spike" in line]
+    mag.check(4 <= len(said) <= 8 and {s["group"] for s in said} == set(GROUPS), "lines: %s" % said)
+    mag.check(all(float(s["value"]) > 1.1 * float(s["median"]) for s in said), "lines: %s" % said)
+    mag.check(mag.hash_of(run) == mag.hash_of(clean), "counting spikes changed the weights")
+    total = sum(line["wm/spikes"] for line in metrics(clean))
+    mag.check(total <= 2, "%d spikes of the model in a clean run at the usual factor" % total)
+    mag.say("spikes are counted and logged, and change nothing")
+
+
 def an_actor_that_miscounts(team, clean):
     run = train(team, "actor-reward", "actor.reward:4:nan")
     with open(run + "/logs/learner.log") as f:
@@ -154,6 +170,7 @@ def bad_batch():
         runs = everywhere(team, clean)
         killed_and_resumed(team, runs["model"])
         again_and_again(team)
+        spikes(team, clean)
         an_actor_that_miscounts(team, clean)
 
 
