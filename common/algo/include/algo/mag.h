@@ -88,6 +88,7 @@ struct mag_windows {
 struct mag_act; /* opaque */
 int mag_act_open(struct mag_act **out, const struct mag_model *m, size_t rows);
 void mag_act_close(struct mag_act *a);
+size_t mag_act_reserved(const struct mag_act *a);  /* bytes, for memory budgets */
 void mag_act_reset(struct mag_act *a, size_t row); /* "none" state, step 0 */
 
 enum mag_act_mode { MAG_ACT_SAMPLE, MAG_ACT_GREEDY };
@@ -230,6 +231,7 @@ struct mag_imagine_cfg {
 int mag_imagine_open(struct mag_imagine **out, const struct mag_model *m,
                      const struct mag_imagine_cfg *c, struct pool *pool);
 void mag_imagine_close(struct mag_imagine *im);
+size_t mag_imagine_reserved(const struct mag_imagine *im); /* bytes, for memory budgets */
 
 /* Filter w->B windows into start states, imagine R states from each with planning, evaluate,
  * return transitions (mag.md 8-10). `rows_global`[B] are the windows' row numbers in the
