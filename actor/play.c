@@ -172,6 +172,7 @@ static void finish(struct player *p, struct slot *s, const struct env_step *last
 {
     observe(p, s); /* row T: what bootstrapping at a time limit needs */
     fault_point("actor.episode");
+    fault_poison("actor.reward", s->reward);
     hand_over(p, &s->play, PLAYED, s, last);
     s->failures = 0;
     leave(s);

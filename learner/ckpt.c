@@ -152,11 +152,14 @@ static json_t *state_to_json(const struct ckpt_view *c)
     char config[DIGEST_HEX];
     digest_hex(config, c->config);
     json_t *opts = json_array(), *versions = json_array(), *done = json_array();
+    json_t *skipped_by = json_array();
     for (int i = 0; i < MAG_OPTS; i++)
         json_array_append_new(opts,
                               json_pack("{s:I,s:o,s:o}", "steps", (json_int_t)s->opt[i].steps,
                                         "beta1_t", hex_double(s->opt[i].beta1_t), "beta2_t",
                                         hex_double(s->opt[i].beta2_t)));
+    for (int i = 0; i < MAG_OPTS; i++)
+        json_array_append_new(skipped_by, json_integer((json_int_t)s->skipped_by[i]));
     for (int g = 0; g < MAG_GROUPS; g++)
         json_array_append_new(versions, json_integer((json_int_t)s->version[g]));
     const uint64_t counts[DONE] = {s->done.model_steps, s->done.rm_steps,     s->done.batches,
@@ -164,14 +167,15 @@ static json_t *state_to_json(const struct ckpt_view *c)
     for (int i = 0; i < DONE; i++)
         json_array_append_new(done, json_integer((json_int_t)counts[i]));
     return json_pack(
-        "{s:i,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:s,s:s}", "format",
-        1, "iteration", (json_int_t)s->iteration, "phase", (int)s->phase, "step",
+        "{s:i,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:s,s:s}",
+        "format", 1, "iteration", (json_int_t)s->iteration, "phase", (int)s->phase, "step",
         (json_int_t)s->step, "next_episode", (json_int_t)s->next_episode, "phase_first_episode",
         (json_int_t)s->phase_first_episode, "env_steps", (json_int_t)s->env_steps, "updates",
         (json_int_t)s->updates, "set_id", (json_int_t)s->set_id, "eval_round",
         (json_int_t)s->eval_round, "elapsed_s", hex_double(s->elapsed_s), "entropy_weight",
-        hex_double(s->entropy_weight), "skipped", (json_int_t)s->skipped, "optimisers", opts,
-        "versions", versions, "done", done, "config", config, "isa", c->isa);
+        hex_double(s->entropy_weight), "skipped", (json_int_t)s->skipped, "skipped_by",
+        skipped_by, "optimisers", opts, "versions", versions, "done", done, "config", config,
+        "isa", c->isa);
 }
 
 static bool is_count(const json_t *v, uint64_t *out)
@@ -237,6 +241,19 @@ static bool arrays_from_json(const json_t *o, struct ckpt_state *s)
     return true;
 }
 
+/* By optimiser: checkpoints that were written before it was counted have none. */
+static bool skipped_from_json(const json_t *o, struct ckpt_state *s)
+{
+    const json_t *by = json_object_get(o, "skipped_by");
+    memset(s->skipped_by, 0, sizeof s->skipped_by);
+    if (!by)
+        return true;
+    for (size_t i = 0; i < MAG_OPTS; i++)
+        if (!is_count(json_array_get(by, i), &s->skipped_by[i]))
+            return false;
+    return json_array_size(by) == MAG_OPTS;
+}
+
 static bool state_from_json(const json_t *o, struct ckpt_state *s, struct digest *config)
 {
     uint64_t format = 0, phase = 0;
@@ -249,8 +266,8 @@ static bool state_from_json(const json_t *o, struct ckpt_state *s, struct digest
               get_u64(o, "set_id", &s->set_id) && get_u64(o, "eval_round", &s->eval_round) &&
               get_double(o, "elapsed_s", &s->elapsed_s) &&
               get_double(o, "entropy_weight", &s->entropy_weight) &&
-              get_u64(o, "skipped", &s->skipped) && arrays_from_json(o, s) &&
-              get_digest(o, "config", config);
+              get_u64(o, "skipped", &s->skipped) && skipped_from_json(o, s) &&
+              arrays_from_json(o, s) && get_digest(o, "config", config);
     s->phase = (enum train_phase)phase;
     return ok;
 }

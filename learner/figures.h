@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,10 +16,13 @@ struct mean {
     double sum;
     uint64_t n;
 };
+/* A value that is not finite is left out: one of them would hide all the others. */
 static inline void mean_add(struct mean *m, double v)
 {
-    m->sum += v;
-    m->n++;
+    if (isfinite(v)) {
+        m->sum += v;
+        m->n++;
+    }
 }
 static inline double mean_of(const struct mean *m)
 {

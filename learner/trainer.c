@@ -16,7 +16,7 @@
  * written by another thread (trainer_save_copy) and the batch is done again after a resume.
  *
  * FILES  trainer.c order; trainer_collect.c episodes and evaluation; trainer_save.c checkpoints,
- * publishing, resume; trainer_figures.c metrics. */
+ * publishing, resume; trainer_figures.c metrics; trainer_bad.c refused steps. */
 #include "trainer_priv.h"
 
 #include "base/clock.h"
@@ -24,6 +24,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,13 @@ static int sample(struct trainer *t, enum draw_domain domain, uint64_t item)
     return replay_sample(t->replay, &t->batch, &t->draws, domain, item);
 }
 
+/* For tests: a reward in the middle of the batch's first window. */
+static float *middle_reward(struct trainer *t)
+{
+    const struct mag_windows *w = &t->batch.w;
+    return t->batch.reward + w->W / 2 * w->B * t->dims.N;
+}
+
 static void add_model_stats(struct tally *a, const struct mag_model_stats *s)
 {
     mean_add(&a->kl, s->kl);
@@ -107,17 +115,17 @@ static int model_step(struct trainer *t)
 {
     struct mag_model_stats stats = {0};
     int err = sample(t, DRAW_WINDOW_MODEL, t->st.step);
+    fault_poison("train.model.reward", middle_reward(t));
     if (!err)
         err = mag_model_step(t->train, &t->batch.w, &t->draws, t->st.step, &stats);
     if (err)
         return err;
     if (stats.skipped) {
-        log_warn("model step skipped", "iteration=%llu step=%llu reason=\"not finite\"",
-                 (unsigned long long)t->st.iteration, (unsigned long long)t->st.step);
-        trainer_keep_windows(t, "model", &t->batch.w);
+        trainer_refused_windows(t, OPT_MODEL, stats.total, stats.grad_norm);
         return 0;
     }
     add_model_stats(&t->tally, &stats);
+    trainer_watch(t, OPT_MODEL, stats.total, stats.grad_norm);
     t->st.done.model_steps++;
     fault_point("train.model");
     t->view.model_loss = mean_of(&t->tally.total);
@@ -129,18 +137,18 @@ static int rm_step(struct trainer *t)
 {
     struct mag_rm_stats stats = {0};
     int err = sample(t, DRAW_WINDOW_RM, t->st.step);
+    fault_poison("train.rm.reward", middle_reward(t));
     if (!err)
         err = mag_rm_step(t->train, &t->batch.w, &t->draws, t->st.step, &stats);
     if (err)
         return err;
     if (stats.skipped) {
-        log_warn("R_m step skipped", "iteration=%llu step=%llu reason=\"not finite\"",
-                 (unsigned long long)t->st.iteration, (unsigned long long)t->st.step);
-        trainer_keep_windows(t, "rm", &t->batch.w);
+        trainer_refused_windows(t, OPT_RM, stats.loss, stats.grad_norm);
         return 0;
     }
     t->st.done.rm_steps++;
     fault_point("train.rm");
+    trainer_watch(t, OPT_RM, stats.loss, stats.grad_norm);
     mean_add(&t->tally.rm_loss, stats.loss);
     mean_add(&t->tally.rm_norm, stats.grad_norm);
     t->view.rm_loss = mean_of(&t->tally.rm_loss);
@@ -244,13 +252,17 @@ static int plan(struct trainer *t, struct mag_plan_stats *stats)
 
 static void add_ppo_stats(struct tally *a, const struct mag_ppo_stats *s)
 {
-    mean_add(&a->actor_loss, s->actor_loss);
-    mean_add(&a->critic_loss, s->critic_loss);
-    mean_add(&a->entropy, s->entropy);
-    mean_add(&a->ppo_kl, s->kl);
-    mean_add(&a->clip, s->clip_fraction);
-    mean_add(&a->actor_norm, s->grad_norm_actor);
-    mean_add(&a->critic_norm, s->grad_norm_critic);
+    if (s->actor_steps) {
+        mean_add(&a->actor_loss, s->actor_loss);
+        mean_add(&a->entropy, s->entropy);
+        mean_add(&a->ppo_kl, s->kl);
+        mean_add(&a->clip, s->clip_fraction);
+        mean_add(&a->actor_norm, s->grad_norm_actor);
+    }
+    if (s->critic_steps) {
+        mean_add(&a->critic_loss, s->critic_loss);
+        mean_add(&a->critic_norm, s->grad_norm_critic);
+    }
     mean_add(&a->variance, s->explained_variance);
     mean_add(&a->adv_std, s->adv_std);
     mean_add(&a->return_mean, s->return_mean);
@@ -261,21 +273,26 @@ static void add_ppo_stats(struct tally *a, const struct mag_ppo_stats *s)
 static int ppo(struct trainer *t)
 {
     struct mag_ppo_stats stats = {0};
+    const uint64_t *by = mag_train_state(t->train)->skipped_by;
+    const uint64_t actor = by[OPT_ACTOR], critic = by[OPT_CRITIC];
     trainer_copy_take(t, !t->copy.whole);
     fault_point("ppo.before");
-    int err = mag_ppo_batch(t->train, &t->rows, &t->draws, t->st.step, &stats, NULL);
+    fault_poison("ppo.logp", t->rows.logp);
+    fault_poison("ppo.return", t->rows.ret);
+    int err = mag_ppo_batch(t->train, &t->rows, &t->draws, t->st.step, &stats, t->minibatch);
     fault_point("ppo.after");
     trainer_copy_drop(t);
     if (err)
         return err;
-    if (stats.skipped) {
-        log_warn("policy steps skipped",
-                 "iteration=%llu batch=%llu steps=%llu reason=\"not finite\"",
-                 (unsigned long long)t->st.iteration, (unsigned long long)t->st.step,
-                 (unsigned long long)stats.skipped);
-        trainer_keep_rows(t, &t->rows);
-    }
+    if (by[OPT_ACTOR] > actor)
+        trainer_refused_rows(t, OPT_ACTOR, by[OPT_ACTOR] - actor);
+    if (by[OPT_CRITIC] > critic)
+        trainer_refused_rows(t, OPT_CRITIC, by[OPT_CRITIC] - critic);
     add_ppo_stats(&t->tally, &stats);
+    for (size_t k = 0; k < t->minibatches; k++) { /* the actor's loss has no sign to count on */
+        trainer_watch(t, OPT_ACTOR, NAN, t->minibatch[k][1]);
+        trainer_watch(t, OPT_CRITIC, t->minibatch[k][2], t->minibatch[k][3]);
+    }
     t->st.updates += stats.actor_steps;
     t->tally.updates += stats.actor_steps;
     t->st.done.batches++;
@@ -495,8 +512,10 @@ static int reserve_arena(struct trainer *t)
     size_t params = t->model->params.count * sizeof(float);
     size_t held = cfg->metrics.rm_windows > B ? cfg->metrics.rm_windows : B;
     size_t tokens = (held + E) * (W - 2) * d->N;
-    size_t jobs = B;
-    size_t bytes = 2 * replay_batch_bytes(W, B, d->N, d->O, d->A) +
+    size_t jobs = B, rows = S * steps, per = cfg->train.minibatch;
+    t->minibatches = (rows + per - 1) / per * cfg->train.ppo_epochs;
+    size_t bytes = t->minibatches * sizeof *t->minibatch +
+                   2 * replay_batch_bytes(W, B, d->N, d->O, d->A) +
                    mag_rows_bytes(d, S, steps) + 3 * params + jobs * sizeof(struct port_job) +
                    job_space_bytes(t) + eval * (sizeof(struct port_episode) + 1) +
                    tokens * (2 * sizeof(float) + sizeof(uint32_t)) +
@@ -520,6 +539,7 @@ static int reserve_arena(struct trainer *t)
     t->pred = ARENA_ZNEW(&t->arena, float, tokens);
     t->unit = ARENA_ZNEW(&t->arena, uint32_t, tokens);
     t->scratch = ARENA_ZNEW(&t->arena, double, rank_scratch(tokens, 2 * E + held));
+    t->minibatch = arena_zmust(&t->arena, t->minibatches * sizeof *t->minibatch);
     t->tokens_max = tokens;
     return 0;
 }

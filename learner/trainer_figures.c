@@ -87,10 +87,27 @@ static int score_compounding(struct trainer *t, const struct mag_windows *w)
     return 0;
 }
 
+/* An episode with a reward that is not a number has such labels: ranks know no order of them. */
+static size_t drop_not_finite(struct trainer *t, size_t tokens)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < tokens; i++) {
+        if (!isfinite(t->pred[i]) || !isfinite(t->label[i]))
+            continue;
+        t->pred[n] = t->pred[i];
+        t->label[n] = t->label[i];
+        t->unit[n++] = t->unit[i];
+    }
+    return n;
+}
+
 static void report_rm(struct trainer *t, size_t tokens, size_t units)
 {
     struct rank_figure f;
     double error = 0, bias = 0;
+    tokens = drop_not_finite(t, tokens);
+    if (!tokens)
+        return;
     for (size_t i = 0; i < tokens; i++) {
         double d = (double)t->pred[i] - (double)t->label[i];
         error += fabs(d);
@@ -282,7 +299,16 @@ void trainer_figures_end(struct trainer *t)
     trainer_metric(t, "train/episodes", (double)t->tally.episodes);
     trainer_metric(t, "train/env_steps", (double)t->st.env_steps);
     trainer_metric(t, "train/replay_records", (double)replay_len(t->replay));
-    trainer_metric(t, "train/skipped", (double)mag_train_state(t->train)->skipped);
+    const struct mag_train_state *st = mag_train_state(t->train);
+    trainer_metric(t, "train/skipped", (double)st->skipped);
+    trainer_metric(t, "wm/skipped", (double)st->skipped_by[OPT_MODEL]);
+    trainer_metric(t, "rm/skipped", (double)st->skipped_by[OPT_RM]);
+    trainer_metric(t, "ppo/skipped_actor", (double)st->skipped_by[OPT_ACTOR]);
+    trainer_metric(t, "ppo/skipped_critic", (double)st->skipped_by[OPT_CRITIC]);
+    trainer_metric(t, "wm/spikes", (double)t->tally.spikes[OPT_MODEL]);
+    trainer_metric(t, "rm/spikes", (double)t->tally.spikes[OPT_RM]);
+    trainer_metric(t, "ppo/spikes_actor", (double)t->tally.spikes[OPT_ACTOR]);
+    trainer_metric(t, "ppo/spikes_critic", (double)t->tally.spikes[OPT_CRITIC]);
     trainer_metric(t, "train/set_id", (double)t->set.set_id);
     if (t->tally.win_real.n) {
         trainer_metric(t, "wm/win_reward_predicted", mean_of(&t->tally.win_pred));

@@ -8,13 +8,15 @@
 #include "learner/metrics.h"
 #include "learner/replay.h"
 #include "schedule.h"
+#include "spike.h"
 #include "trainer.h"
 
+#include "base/log.h"
 #include "nn/kern.h"
 
 #include <pthread.h>
 
-enum { METRICS_MAX = 96, BOOTSTRAP = 400 };
+enum { METRICS_MAX = 128, BOOTSTRAP = 400 };
 
 /* What a checkpoint needs, taken at the start of a policy update. */
 struct copy {
@@ -36,6 +38,7 @@ struct tally {
     struct mag_plan_stats plan;
     double collect_s, model_s, rm_s, plan_s, ppo_s, metrics_s, started_s;
     uint64_t plan_tokens, updates, episodes, env_steps;
+    uint64_t spikes[MAG_OPTS];
 };
 
 struct trainer {
@@ -73,6 +76,10 @@ struct trainer {
     uint32_t *unit;
     size_t tokens_max;
     double *scratch;
+    double (*minibatch)[4]; /* losses and norms of the policy update, mag_ppo_batch */
+    size_t minibatches;
+    struct log_limit say_refused[MAG_OPTS], say_spike[MAG_OPTS];
+    struct spike spike_loss[MAG_OPTS], spike_norm[MAG_OPTS];
     struct recent recent;
     struct tally tally;
     struct metric metric[METRICS_MAX];
@@ -92,8 +99,15 @@ void trainer_copy_take(struct trainer *t, bool whole);
 void trainer_copy_drop(struct trainer *t);
 int trainer_publish(struct trainer *t, uint32_t groups);
 int trainer_rebuild(struct trainer *t);
-void trainer_keep_windows(struct trainer *t, const char *kind, const struct mag_windows *w);
-void trainer_keep_rows(struct trainer *t, const struct mag_rows *r);
+
+/* trainer_bad.c: a step of the model or R_m on t->batch was refused; `steps` of the actor or
+ * the critic on t->rows were (t->minibatch says which). */
+void trainer_refused_windows(struct trainer *t, enum mag_opt opt, double loss,
+                             double grad_norm);
+void trainer_refused_rows(struct trainer *t, enum mag_opt opt, uint64_t steps);
+/* A step was taken: log and count it if its loss or norm stands out (spike.h). A loss that can
+ * be negative is given as NaN: it is not judged. */
+void trainer_watch(struct trainer *t, enum mag_opt opt, double loss, double grad_norm);
 
 /* trainer_collect.c */
 int trainer_collect(struct trainer *t);

@@ -15,14 +15,10 @@
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "base/safetensors.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { SET_BLOCK = 256, SET_LOW = 64 };
 
@@ -34,6 +30,7 @@ static void fill_state(struct trainer *t, struct ckpt_state *st)
     memcpy(st->opt, m->opt, sizeof st->opt);
     st->entropy_weight = m->entropy_weight;
     st->skipped = m->skipped;
+    memcpy(st->skipped_by, m->skipped_by, sizeof st->skipped_by);
     st->set_id = t->set.set_id;
     st->elapsed_s = trainer_elapsed(t);
 }
@@ -176,6 +173,7 @@ static int load_checkpoint(struct trainer *t, const char *path)
     memcpy(m->opt, t->st.opt, sizeof m->opt);
     m->entropy_weight = t->st.entropy_weight;
     m->skipped = t->st.skipped;
+    memcpy(m->skipped_by, t->st.skipped_by, sizeof m->skipped_by);
     return 0;
 }
 
@@ -256,65 +254,4 @@ int trainer_rebuild(struct trainer *t)
         log_info("replay rebuilt", "episodes=%llu records=%zu",
                  (unsigned long long)t->st.next_episode, replay_len(t->replay));
     return err;
-}
-
-/* ----------------------------------------------------------------------- bad batches kept */
-
-/* run_dir/bad/<kind>.safetensors, the first of each kind only. */
-static void keep(struct trainer *t, const char *kind, const struct st_tensor *tensor, size_t n)
-{
-    char path[4096], step[32], iteration[32];
-    snprintf(path, sizeof path, "%s/bad", t->c.run_dir);
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return;
-    snprintf(path, sizeof path, "%s/bad/%s.safetensors", t->c.run_dir, kind);
-    if (access(path, F_OK) == 0)
-        return;
-    snprintf(iteration, sizeof iteration, "%llu", (unsigned long long)t->st.iteration);
-    snprintf(step, sizeof step, "%llu", (unsigned long long)t->st.step);
-    const char *const meta[][2] = {{"iteration", iteration}, {"step", step}};
-    if (st_write_file(path, tensor, n, meta, 2) == 0)
-        log_warn("batch kept for inspection", "file=%s", path);
-}
-
-static struct st_tensor tensor(const char *name, enum st_dtype dtype, const void *data,
-                               size_t a, size_t b, size_t c, size_t d)
-{
-    size_t width = dtype == ST_F32 ? sizeof(float) : 1;
-    return (struct st_tensor){.name = name,
-                              .dtype = dtype,
-                              .rank = 4,
-                              .shape = {a, b, c, d},
-                              .data = data,
-                              .bytes = a * b * c * d * width};
-}
-
-void trainer_keep_windows(struct trainer *t, const char *kind, const struct mag_windows *w)
-{
-    size_t W = w->W, B = w->B, N = t->dims.N;
-    const struct st_tensor list[] = {
-        tensor("obs", ST_F32, w->obs, W, B, N, t->dims.O),
-        tensor("action", ST_U8, w->action, W, B, N, 1),
-        tensor("avail", ST_U8, w->avail, W, B, N, t->dims.A),
-        tensor("reward", ST_F32, w->reward, W, B, N, 1),
-        tensor("done", ST_U8, w->done, W, B, 1, 1),
-        tensor("fake", ST_U8, w->fake, W, B, 1, 1),
-        tensor("last", ST_U8, w->last, W, B, 1, 1),
-    };
-    keep(t, kind, list, sizeof list / sizeof *list);
-}
-
-void trainer_keep_rows(struct trainer *t, const struct mag_rows *r)
-{
-    size_t n = r->steps, S = r->S, N = t->dims.N;
-    const struct st_tensor list[] = {
-        tensor("index", ST_U8, r->index, n, S, N, t->dims.C),
-        tensor("h", ST_F32, r->h, n, S, N, t->dims.D),
-        tensor("action", ST_U8, r->action, n, S, N, 1),
-        tensor("avail", ST_U8, r->avail, n, S, N, (t->dims.A + 7) / 8),
-        tensor("logp", ST_F32, r->logp, n, S, N, 1),
-        tensor("value", ST_F32, r->value, n, S, N, 1),
-        tensor("return", ST_F32, r->ret, n, S, N, 1),
-    };
-    keep(t, "policy", list, sizeof list / sizeof *list);
 }

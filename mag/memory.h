@@ -9,10 +9,21 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Bytes, for one machine running cfg's learner, actors and planners. */
+/* One role's memory by part, in bytes; part names are for people. */
+enum { MEMORY_PARTS = 12 };
+struct memory_part {
+    char what[48];
+    size_t bytes;
+};
+struct memory_role {
+    struct memory_part part[MEMORY_PARTS];
+    size_t count, total;
+};
+
+/* Upper bounds for cfg's roles, each process, and for all of them on one machine. Opens and
+ * closes the networks (milliseconds, touches about 20 MB). ERR_NOMEM, ERR_INVAL. */
 struct memory_budget {
-    size_t replay, learner_model, learner_work, policy_rows, ingest; /* learner */
-    size_t actor, planner;                                           /* each process */
+    struct memory_role learner, planner, actor;
     size_t total;
 };
 int memory_budget(struct memory_budget *out, const struct config *cfg,

@@ -331,6 +331,10 @@ const struct config_key config_keys[] = {
         "a weight."),
     U32("metrics.rm_windows", metrics.rm_windows, "16", 0, 65535, "windows", CFG_ROLE,
         "Held-out windows on which the predictor is scored each iteration."),
+    F64("metrics.spike", metrics.spike, "10", 0, 1e9, "times", CFG_ROLE,
+        "A loss or gradient norm this many times its running median is logged and counted; 0 "
+        "is "
+        "never. Nothing else comes of it."),
 };
 const size_t config_key_count = sizeof config_keys / sizeof *config_keys;
 _Static_assert(sizeof config_keys / sizeof *config_keys <= CONFIG_KEYS_MAX, "raise the bound");

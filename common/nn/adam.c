@@ -74,6 +74,9 @@ int adam_step(const struct kern *k, struct pool *pool, const struct adam *a, flo
     double scale = a->clip > 0 ? a->clip / (length + 1e-6) : 1;
     if (scale > 1)
         scale = 1;
+    /* No entry is larger than the norm, so squares that a float holds cannot make v infinite. */
+    if (length * scale >= ADAM_NORM_MAX)
+        return err_set(ERR_NUMERIC, "the gradient's norm %g is too large", length);
     struct step_work w = {.k = k, .p = p, .m = m, .v = v, .g = g, .n = n};
     w.c = (struct kern_adam){.scale = (float)scale,
                              .l2 = (float)a->l2,

@@ -27,11 +27,13 @@ def same_bits():
         ("one of each", 1, 1, {}),
         ("3 actors, 2 planners", 3, 2, {}),
         ("2 compute threads", 1, 1, {"compute.threads": 2}),
+        ("3 compute threads", 2, 2, {"compute.threads": 3}),  # more than cores, on purpose
         ("job.windows 1", 1, 2, {"job.windows": 1}),
         ("job.windows 5", 2, 1, {"job.windows": 5}),  # 8 windows: jobs of 5 and 3
     ]
     isas = instruction_sets()
     variants += [("compute.isa " + isa, 1, 1, {"compute.isa": isa}) for isa in isas]
+    variants += [("3 threads, " + isa, 1, 1, {"compute.threads": 3, "compute.isa": isa}) for isa in isas]
     if "avx512" not in isas:
         mag.say("this CPU has no AVX-512: its kernels are not compared here")
     hashes = {}

@@ -92,6 +92,11 @@ void mag_act_close(struct mag_act *a)
     free(a);
 }
 
+size_t mag_act_reserved(const struct mag_act *a)
+{
+    return a->arena.size;
+}
+
 void mag_act_reset(struct mag_act *a, size_t row)
 {
     bug_on(row >= a->rows);

@@ -172,6 +172,11 @@ void mag_imagine_close(struct mag_imagine *im)
     free(im);
 }
 
+size_t mag_imagine_reserved(const struct mag_imagine *im)
+{
+    return im->arena.size;
+}
+
 /* ----------------------------------------------------------------------------------- tasks */
 
 static struct span span_of(const struct call *c, size_t task, size_t i)

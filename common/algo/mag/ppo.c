@@ -439,9 +439,27 @@ int mag_ppo_gradient(struct mag_train *t, const struct mag_rows *rows, const flo
 
 /* What accumulates over the minibatches of a batch, divided at the end. */
 struct ppo_totals {
-    struct ppo_sums sums;
-    double tokens, norm_actor, norm_critic, minibatches;
+    struct ppo_sums sums; /* of the steps taken: a refused one must not spoil the means */
+    double tokens[2], norm[2], steps[2]; /* actor, critic */
+    size_t minibatches;
 };
+
+static void add_step(struct ppo_totals *total, int which, const struct ppo_sums *s,
+                     double tokens, double norm)
+{
+    add_sums(&total->sums, s);
+    total->tokens[which] += tokens;
+    total->norm[which] += norm;
+    total->steps[which]++;
+}
+
+/* The entropy weight falls with every step of the actor, down to its floor. */
+static void anneal(struct mag_train *t)
+{
+    double fallen = t->st.entropy_weight * t->cfg.ppo.anneal;
+    if (fallen >= t->cfg.ppo.entropy_floor)
+        t->st.entropy_weight = fallen;
+}
 
 /* One minibatch: the actor's step, then the critic's; entropy weight annealed after the
  * actor's. line (may be NULL) = losses and norms. */
@@ -461,25 +479,21 @@ static void minibatch(struct pass *p, struct mag_ppo_stats *out, struct ppo_tota
     out->skipped += skipped;
     if (!skipped) {
         out->actor_steps++;
-        double fallen = t->st.entropy_weight * cfg->ppo.anneal;
-        if (fallen >= cfg->ppo.entropy_floor)
-            t->st.entropy_weight = fallen;
+        anneal(t);
+        add_step(total, 0, &s, tokens, norm[0]);
     }
     if (total->minibatches == 0)
         out->first_ratio_error = s.ratio_error;
-    add_sums(&total->sums, &s);
 
     run_pass(p, true, &s);
     double critic = s.critic / tokens;
     mag_opt_step(t, OPT_CRITIC, critic, cfg->lr.critic, cfg->ppo.grad_clip, 0, &norm[1],
                  &skipped);
     out->skipped += skipped;
-    out->critic_steps += !skipped;
-    add_sums(&total->sums, &s);
-
-    total->tokens += tokens;
-    total->norm_actor += norm[0];
-    total->norm_critic += norm[1];
+    if (!skipped) {
+        out->critic_steps++;
+        add_step(total, 1, &s, tokens, norm[1]);
+    }
     total->minibatches++;
     if (line) {
         line[0] = actor;
@@ -499,13 +513,17 @@ static double explained_variance(const struct mag_rows *rows, size_t n, double a
 
 static void finish_stats(struct mag_ppo_stats *out, const struct ppo_totals *total)
 {
-    out->actor_loss = total->sums.actor / total->tokens;
-    out->critic_loss = total->sums.critic / total->tokens;
-    out->entropy = total->sums.entropy / total->tokens;
-    out->kl = total->sums.kl / total->tokens;
-    out->clip_fraction = total->sums.clipped / total->tokens;
-    out->grad_norm_actor = total->norm_actor / total->minibatches;
-    out->grad_norm_critic = total->norm_critic / total->minibatches;
+    if (total->steps[0] > 0) {
+        out->actor_loss = total->sums.actor / total->tokens[0];
+        out->entropy = total->sums.entropy / total->tokens[0];
+        out->kl = total->sums.kl / total->tokens[0];
+        out->clip_fraction = total->sums.clipped / total->tokens[0];
+        out->grad_norm_actor = total->norm[0] / total->steps[0];
+    }
+    if (total->steps[1] > 0) {
+        out->critic_loss = total->sums.critic / total->tokens[1];
+        out->grad_norm_critic = total->norm[1] / total->steps[1];
+    }
 }
 
 int mag_ppo_batch(struct mag_train *t, const struct mag_rows *rows, const struct draws *draws,

@@ -130,6 +130,7 @@ void mag_opt_step(struct mag_train *t, enum mag_opt opt, double loss, double lr,
     *skipped = err != 0;
     if (err) {
         t->st.skipped++;
+        t->st.skipped_by[opt]++;
         return;
     }
     uint32_t groups = 0;

@@ -28,7 +28,7 @@ struct ckpt_state {
     double elapsed_s; /* wall time spent so far */
     struct mag_opt_state opt[MAG_OPTS];
     double entropy_weight;
-    uint64_t skipped;
+    uint64_t skipped, skipped_by[MAG_OPTS];
     uint64_t version[MAG_GROUPS]; /* of each published group */
     struct ckpt_done done;
 };

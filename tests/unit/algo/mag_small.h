@@ -60,8 +60,9 @@ static inline void small_windows(struct small *s, uint64_t seed)
                                 s->reward, s->done, s->fake, s->last};
 }
 
-/* N 3, O 7, A 5, D 32, 4 x 8 latent, 4 heads, 2 layers; L 3, H 3, R 4. */
-static inline struct small *small_open(enum cfg_isa isa, uint64_t seed)
+/* L 3, H 3, R 4, networks of any size. */
+static inline struct small *small_open_dims(enum cfg_isa isa, uint64_t seed,
+                                            const struct mag_dims *d)
 {
     struct small *s = calloc(1, sizeof(*s));
     config_defaults(&s->cfg);
@@ -75,14 +76,21 @@ static inline struct small *small_open(enum cfg_isa isa, uint64_t seed)
     s->cfg.imagine.greedy_inner = false;
     s->cfg.train.windows = SMALL_B;
     s->cfg.train.zero_first_action = false;
-    s->d = (struct mag_dims){
-        .N = 3, .O = 7, .A = 5, .D = 32, .C = 4, .K = 8, .heads = 4, .layers = 2};
+    s->d = *d;
     s->philox = (struct philox){.seed = seed, .iteration = 7};
     s->draws = philox_draws(&s->philox);
     ck_assert_int_eq(mag_model_open(&s->m, &s->d, isa), 0);
     mag_init(s->m, &s->draws);
     small_windows(s, seed);
     return s;
+}
+
+/* The same for N 3, O 7, A 5, D 32, 4 x 8 latent, 4 heads, 2 layers. */
+static inline struct small *small_open(enum cfg_isa isa, uint64_t seed)
+{
+    static const struct mag_dims d = {
+        .N = 3, .O = 7, .A = 5, .D = 32, .C = 4, .K = 8, .heads = 4, .layers = 2};
+    return small_open_dims(isa, seed, &d);
 }
 
 static inline void small_close(struct small *s)

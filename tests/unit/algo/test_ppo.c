@@ -382,8 +382,39 @@ START_TEST(an_actor_loss_that_is_not_finite_keeps_the_actor)
     ck_assert_uint_eq(st.actor_steps, 0);
     ck_assert_uint_eq(st.critic_steps, steps);
     ck_assert_uint_eq(st.skipped, steps);
+    ck_assert_uint_eq(t->st.skipped_by[OPT_ACTOR], steps);
+    ck_assert_uint_eq(t->st.skipped_by[OPT_CRITIC], 0);
     ck_assert_double_eq(t->st.entropy_weight, eta);
     free(keep);
+}
+END_TEST
+
+/* One bad number in one row: its minibatch alone is refused, the others count as ever. */
+START_TEST(one_bad_row_costs_one_minibatch_an_epoch_and_no_figure)
+{
+    struct mag_ppo_stats st;
+    size_t n = (n_rows + MINIBATCH - 1) / MINIBATCH, steps = 2 * n, bad = 0;
+    double(*line)[4] = calloc(steps, sizeof *line);
+    if (_i)
+        b.rows.logp[5] = NAN;
+    else
+        b.rows.ret[5] = NAN;
+    ck_assert_int_eq(mag_ppo_batch(t, &b.rows, &s->draws, 2, &st, line), 0);
+    ck_assert_uint_eq(st.actor_steps, steps - (_i ? 2 : 0));
+    ck_assert_uint_eq(st.critic_steps, steps - (_i ? 0 : 2));
+    ck_assert_uint_eq(t->st.skipped_by[_i ? OPT_ACTOR : OPT_CRITIC], 2);
+    ck_assert_uint_eq(t->st.opt[OPT_ACTOR].steps, st.actor_steps);
+    ck_assert_uint_eq(t->st.opt[OPT_CRITIC].steps, st.critic_steps);
+    for (size_t k = 0; k < steps; k++)
+        bad += isfinite(line[k][_i ? 0 : 2]) ? 0 : 1;
+    ck_assert_uint_eq(bad, 2);
+    ck_assert(isfinite(st.actor_loss) && isfinite(st.critic_loss) && isfinite(st.entropy) &&
+              isfinite(st.kl) && isfinite(st.grad_norm_actor) &&
+              isfinite(st.grad_norm_critic) && st.critic_loss > 0 && st.entropy > 0);
+    for (size_t k = 0; k < s->m->params.count; k++)
+        ck_assert(isfinite(s->m->params.value[k]) && isfinite(t->st.m[k]) &&
+                  isfinite(t->st.v[k]));
+    free(line);
 }
 END_TEST
 
@@ -425,6 +456,7 @@ int main(void)
     tcase_add_test(tc, the_entropy_weight_stops_falling_at_its_floor);
     tcase_add_test(tc, returns_that_are_not_finite_change_nothing_and_are_counted);
     tcase_add_test(tc, an_actor_loss_that_is_not_finite_keeps_the_actor);
+    tcase_add_loop_test(tc, one_bad_row_costs_one_minibatch_an_epoch_and_no_figure, 0, 2);
     tcase_add_test(tc, the_critic_learns_the_returns_of_a_batch);
     tcase_add_test(tc, more_rows_than_training_was_opened_for_are_refused);
     tcase_set_timeout(tc, 60);

@@ -56,7 +56,8 @@ static void set_up(void)
                                 .eval_round = 2,
                                 .elapsed_s = 0.1,
                                 .entropy_weight = 1.0 / 3,
-                                .skipped = 1};
+                                .skipped = 10,
+                                .skipped_by = {1, 2, 3, 4}};
     for (size_t i = 0; i < MAG_OPTS; i++)
         state.opt[i] = (struct mag_opt_state){100 + i, 0.9 / (double)(i + 1), 1e-300};
     for (size_t g = 0; g < MAG_GROUPS; g++)
@@ -132,7 +133,8 @@ START_TEST(tensors_moments_and_state_come_back_exactly)
     ck_assert_uint_eq(back.updates, 777);
     ck_assert_uint_eq(back.set_id, 31);
     ck_assert_uint_eq(back.eval_round, 2);
-    ck_assert_uint_eq(back.skipped, 1);
+    ck_assert_uint_eq(back.skipped, 10);
+    ck_assert_mem_eq(back.skipped_by, state.skipped_by, sizeof state.skipped_by);
     ck_assert(back.elapsed_s == 0.1 && back.entropy_weight == 1.0 / 3);
     ck_assert_mem_eq(back.version, state.version, sizeof state.version);
     ck_assert_mem_eq(&back.done, &state.done, sizeof state.done);

@@ -3,6 +3,7 @@
  *
  * Every field of a real record is a function of (episode, step, agent), so that a test can ask
  * of any sampled record where it came from and whether all its fields agree. */
+#include "alloc_count.h"
 #include "base/err.h"
 #include "learner/replay.h"
 
@@ -429,6 +430,22 @@ START_TEST(held_out_windows_spread_over_the_episode_and_match_what_the_ring_woul
 }
 END_TEST
 
+START_TEST(sampling_and_cutting_windows_ask_for_no_memory)
+{
+    static struct made m;
+    struct wire_episode e = make(&m, 3, 9, END_TERMINAL);
+    size_t count = 0;
+    open_ring(100, 4);
+    add(0, 20, END_TERMINAL);
+    size_t before = alloc_calls();
+    int err = replay_sample(r, &batch, &draws, DRAW_WINDOW_MODEL, 0);
+    err = err ? err : replay_windows_of(&batch, r, &e, &draws, &count);
+    size_t asked = alloc_calls() - before;
+    ck_assert_int_eq(err, 0);
+    ck_assert_uint_eq(asked, 0);
+}
+END_TEST
+
 START_TEST(budgets_say_what_is_used)
 {
     open_ring(100, 4);
@@ -463,6 +480,7 @@ int main(void)
     tcase_add_test(t, skipping_overwritten_episodes_gives_the_same_ring);
     tcase_add_test(t,
                    held_out_windows_spread_over_the_episode_and_match_what_the_ring_would_hold);
+    tcase_add_test(t, sampling_and_cutting_windows_ask_for_no_memory);
     tcase_add_test(t, budgets_say_what_is_used);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);

@@ -297,6 +297,25 @@ START_TEST(a_gradient_that_is_not_finite_changes_nothing)
 }
 END_TEST
 
+/* Squares of such entries are infinite: the second moment would be so for ever after. */
+START_TEST(a_gradient_too_large_to_square_changes_nothing_unless_it_is_clipped)
+{
+    const struct kern *k = NULL;
+    float p[2] = {1, 2}, m[2] = {0}, v[2] = {0};
+    const float g[2] = {1e20f, -1e30f};
+    uint64_t steps = 0;
+    double b1 = 1, b2 = 1, norm = 0;
+    ck_assert_int_eq(kern_get(ISA_AUTO, &k), 0);
+    const struct adam free_ = ADAM(1e-2, 0, 0), clipped = ADAM(1e-2, 100, 0);
+    ck_assert_int_eq(adam_step(k, NULL, &free_, p, m, v, g, 2, &steps, &b1, &b2, &norm),
+                     ERR_NUMERIC);
+    ck_assert(p[0] == 1 && p[1] == 2 && m[1] == 0 && v[1] == 0 && steps == 0 && b1 == 1);
+    ck_assert_double_eq_tol(norm, 1e30, 1e24);
+    ck_assert_int_eq(adam_step(k, NULL, &clipped, p, m, v, g, 2, &steps, &b1, &b2, &norm), 0);
+    ck_assert(isfinite(v[1]) && v[1] > 0 && isfinite(p[1]) && p[1] > 2);
+}
+END_TEST
+
 START_TEST(norm_and_step_do_not_depend_on_the_number_of_threads)
 {
     enum { COUNT = 70 * KERN_BLOCK + 77 };
@@ -349,6 +368,7 @@ int main(void)
     tcase_add_test(t, adam_follows_its_closed_form);
     tcase_add_test(t, the_epsilon_of_adam_stands_outside_the_root);
     tcase_add_test(t, a_gradient_that_is_not_finite_changes_nothing);
+    tcase_add_test(t, a_gradient_too_large_to_square_changes_nothing_unless_it_is_clipped);
     tcase_add_test(t, norm_and_step_do_not_depend_on_the_number_of_threads);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

@@ -88,6 +88,7 @@ struct mag_windows {
 struct mag_act; /* opaque */
 int mag_act_open(struct mag_act **out, const struct mag_model *m, size_t rows);
 void mag_act_close(struct mag_act *a);
+size_t mag_act_reserved(const struct mag_act *a);  /* bytes, for memory budgets */
 void mag_act_reset(struct mag_act *a, size_t row); /* "none" state, step 0 */
 
 enum mag_act_mode { MAG_ACT_SAMPLE, MAG_ACT_GREEDY };
@@ -137,6 +138,7 @@ struct mag_train_state {
     double entropy_weight; /* eta, annealed at every actor minibatch */
     double rate;           /* share of the configured learning rates in use; 1 at open */
     uint64_t skipped;      /* steps refused because a loss or gradient was not finite */
+    uint64_t skipped_by[MAG_OPTS]; /* the same by optimiser */
 };
 struct mag_train_state *mag_train_state(struct mag_train *t);
 
@@ -229,6 +231,7 @@ struct mag_imagine_cfg {
 int mag_imagine_open(struct mag_imagine **out, const struct mag_model *m,
                      const struct mag_imagine_cfg *c, struct pool *pool);
 void mag_imagine_close(struct mag_imagine *im);
+size_t mag_imagine_reserved(const struct mag_imagine *im); /* bytes, for memory budgets */
 
 /* Filter w->B windows into start states, imagine R states from each with planning, evaluate,
  * return transitions (mag.md 8-10). `rows_global`[B] are the windows' row numbers in the
@@ -253,6 +256,8 @@ struct mag_ppo_stats {
         grad_norm_critic, explained_variance, adv_mean, adv_std, return_mean;
     double first_ratio_error; /* max |ratio - 1| in the first minibatch: exactly 0 */
     uint64_t actor_steps, critic_steps, skipped;
+    /* Losses, norms, entropy, kl and clip_fraction are means over the steps taken: of the actor
+     * where actor_steps > 0, of the critic where critic_steps > 0, else 0. */
 };
 /* ppo_epochs over all rows of one imagined batch (mag.md 11): advantage, minibatches by the
  * permutation of PERM(batch, epoch), actor then critic. Calls mag_refresh. minibatch_out may

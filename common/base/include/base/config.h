@@ -147,7 +147,8 @@ struct config {
     enum cfg_resume resume;
     struct {
         uint32_t
-            every; /* iterations between the costlier method metrics (Figure 3), 0 = never */
+            every;    /* iterations between the costlier method metrics (Figure 3), 0 = never */
+        double spike; /* times the running median: logged and counted; 0 = never */
         uint32_t rm_windows; /* held-out windows scored each iteration */
     } metrics;
 };

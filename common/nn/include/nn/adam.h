@@ -22,7 +22,9 @@ struct adam {
 double adam_norm(const struct kern *k, struct pool *pool, const float *g, size_t n);
 
 /* One step on n floats. *norm gets |g| before clipping (may be NULL). steps, beta1_t and
- * beta2_t advance. ERR_NUMERIC, nothing changed, if the norm is not finite. */
+ * beta2_t advance. ERR_NUMERIC, nothing changed, if the norm is not finite, or if the clipped
+ * norm is ADAM_NORM_MAX or more: then the second moment could become infinite and stay so. */
+#define ADAM_NORM_MAX 1e19
 int adam_step(const struct kern *k, struct pool *pool, const struct adam *a, float *p, float *m,
               float *v, const float *g, size_t n, uint64_t *steps, double *beta1_t,
               double *beta2_t, double *norm);

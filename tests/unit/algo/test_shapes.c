@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_shapes.c - every product that the networks ask for has the same bits in any company.
+ *
+ * WHY  "Same bits" stands on row-stable products, and products are row-stable for some shapes
+ * only (docs/adr/0003). A list of shapes written by hand would age: here a table of kernels that
+ * takes notes is slipped under the networks, a whole update runs once, and what was noted is
+ * checked: the same rows at 20 batch sizes and offsets, with the leading dimensions in use,
+ * against the reference, whose chain test_products.c defines; weight gradients at row counts around their blocks.
+ *
+ * Sizes are the paper's networks on five maps, the smallest and the largest among them, and the quickstart's.
+ * Windows are few: they change the number of rows, which the check varies anyway. */
+#include "mag_small.h"
+
+#include "base/err.h"
+#include "mag_priv.h"
+#include "nn/kern.h"
+
+enum { ROWS = 160, SHAPES_MAX = 256 };
+
+struct shape {
+    size_t ldy, ldx, ldw, N, K;
+    bool accumulate, dw;
+};
+
+static struct shape seen[SHAPES_MAX];
+static size_t seen_count;
+static const struct kern *real;
+
+static void note(struct shape s)
+{
+    for (size_t i = 0; i < seen_count; i++)
+        if (!memcmp(&seen[i], &s, sizeof s))
+            return;
+    bug_on(seen_count == SHAPES_MAX);
+    seen[seen_count++] = s;
+}
+
+static void noting_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
+                        size_t ldw, size_t M, size_t N, size_t K, bool accumulate)
+{
+    struct shape s;
+    memset(&s, 0, sizeof s); /* compared as bytes */
+    s.ldy = ldy;
+    s.ldx = ldx;
+    s.ldw = ldw;
+    s.N = N;
+    s.K = K;
+    s.accumulate = accumulate;
+    note(s);
+    real->gemm(y, ldy, x, ldx, w, ldw, M, N, K, accumulate);
+}
+
+static void noting_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
+                           size_t ldy, size_t R, size_t N, size_t K)
+{
+    struct shape s;
+    memset(&s, 0, sizeof s);
+    s.ldy = ldy;
+    s.ldx = ldx;
+    s.ldw = ldw;
+    s.N = N;
+    s.K = K;
+    s.dw = true;
+    note(s);
+    real->gemm_dw(dw, ldw, x, ldx, dy, ldy, R, N, K);
+}
+
+/* --------------------------------------------------------------------- a whole update, noting */
+
+static const struct mag_dims nets_of[] = {
+    {.N = 2, .O = 17, .A = 7, .D = 256, .C = 32, .K = 32, .heads = 8, .layers = 3},
+    {.N = 3, .O = 30, .A = 9, .D = 256, .C = 32, .K = 32, .heads = 8, .layers = 3},
+    {.N = 8, .O = 136, .A = 15, .D = 256, .C = 32, .K = 32, .heads = 8, .layers = 3},
+    {.N = 2, .O = 332, .A = 70, .D = 256, .C = 32, .K = 32, .heads = 8, .layers = 3},
+    {.N = 27, .O = 285, .A = 36, .D = 256, .C = 32, .K = 32, .heads = 8, .layers = 3},
+    {.N = 3, .O = 30, .A = 9, .D = 64, .C = 16, .K = 16, .heads = 4, .layers = 2},
+};
+enum { NETS = sizeof nets_of / sizeof *nets_of };
+
+static void act_once(struct small *s)
+{
+    struct mag_act *act;
+    uint8_t *action = malloc(s->d.N), *avail = malloc(s->d.N * s->d.A);
+    memset(avail, 1, s->d.N * s->d.A);
+    struct mag_act_row row = {.obs = s->obs, .avail = avail, .action = action};
+    ck_assert_int_eq(mag_act_open(&act, s->m, 1), 0);
+    mag_act_step(act, &s->draws, &row, 1);
+    mag_act_close(act);
+    free(action);
+    free(avail);
+}
+
+static void update_once(struct small *s)
+{
+    struct mag_imagine_cfg ic = {.W = SMALL_W, .windows_max = 1, .cfg = &s->cfg};
+    struct mag_imagine *im;
+    struct mag_train *t;
+    struct mag_model_stats ms;
+    struct mag_rm_stats rs;
+    struct mag_ppo_stats ps;
+    struct batch b = {0};
+    uint32_t global = 0;
+    s->w.B = 1; /* the first fifth of the buffers */
+    size_t S = SMALL_W - 2, steps = s->cfg.imagine.steps - 1;
+    ck_assert_int_eq(arena_init(&b.arena, mag_rows_bytes(&s->d, S, steps) + 4096), 0);
+    mag_rows_carve(&b.rows, &s->d, S, steps, &b.arena);
+    struct mag_train_cfg tc = {
+        .W = SMALL_W, .B = 1, .S = S, .rows_max = S * steps, .minibatch = 8, .cfg = &s->cfg};
+    ck_assert_int_eq(mag_train_open(&t, s->m, &tc, NULL), 0);
+    ck_assert_int_eq(mag_imagine_open(&im, s->m, &ic, NULL), 0);
+    ck_assert_int_eq(mag_model_step(t, &s->w, &s->draws, 0, &ms), 0);
+    ck_assert_int_eq(mag_rm_step(t, &s->w, &s->draws, 0, &rs), 0);
+    ck_assert_int_eq(
+        mag_imagine_windows(im, &s->w, &global, 1, &s->draws, 0, &b.rows, &b.stats, NULL), 0);
+    ck_assert_int_eq(mag_ppo_batch(t, &b.rows, &s->draws, 0, &ps, NULL), 0);
+    ck_assert(!ms.skipped && !rs.skipped && !ps.skipped);
+    act_once(s);
+    mag_imagine_close(im);
+    mag_train_close(t);
+    arena_fini(&b.arena);
+}
+
+static void note_shapes(const struct kern *k)
+{
+    static struct kern noting; /* outlives the networks */
+    real = k;
+    noting = *k;
+    noting.gemm = noting_gemm;
+    noting.gemm_dw = noting_gemm_dw;
+    seen_count = 0;
+    for (size_t i = 0; i < NETS; i++) {
+        struct small *s = small_open_dims(ISA_AUTO, 5, &nets_of[i]);
+        s->cfg.train.ppo_epochs = 1;
+        s->m->kern = s->m->derived->nets.kern = &noting;
+        update_once(s);
+        small_close(s);
+    }
+}
+
+/* ------------------------------------------------------------------------------- the checks */
+
+static const size_t sizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  10, 12,
+                               15, 16, 20, 27, 31, 32, 33, 48, 64, 101};
+
+static float *random_floats(struct rng *r, size_t n)
+{
+    float *x = malloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = 2 * small_unit(r) - 1;
+    return x;
+}
+
+static void check_rows(const struct kern *k, const struct shape *s, struct rng *r)
+{
+    float *x = random_floats(r, ROWS * s->ldx), *w = random_floats(r, s->K * s->ldw);
+    float *init = random_floats(r, ROWS * s->ldy), *want = malloc(ROWS * s->ldy * sizeof *want);
+    float *got = malloc(ROWS * s->ldy * sizeof *got);
+    memcpy(want, init, ROWS * s->ldy * sizeof *want);
+    kern_ref()->gemm(want, s->ldy, x, s->ldx, w, s->ldw, ROWS, s->N, s->K, s->accumulate);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t M = sizes[i], at = rng_below(r, (uint32_t)(ROWS - M + 1));
+        memcpy(got, init + at * s->ldy, M * s->ldy * sizeof *got);
+        k->gemm(got, s->ldy, x + at * s->ldx, s->ldx, w, s->ldw, M, s->N, s->K, s->accumulate);
+        ck_assert_msg(!memcmp(got, want + at * s->ldy, ((M - 1) * s->ldy + s->N) * sizeof *got),
+                      "%s (%s): %zu rows from row %zu of N %zu K %zu, ld %zu %zu %zu, "
+                      "accumulate %d",
+                      k->name, k->products, M, at, s->N, s->K, s->ldy, s->ldx, s->ldw,
+                      s->accumulate);
+    }
+    free(x);
+    free(w);
+    free(init);
+    free(want);
+    free(got);
+}
+
+static void check_dw(const struct kern *k, const struct shape *s, struct rng *r)
+{
+    static const size_t rows[] = {1, 31, 256, 257};
+    enum { MOST = 257 };
+    float *x = random_floats(r, MOST * s->ldx), *dy = random_floats(r, MOST * s->ldy);
+    float *init = random_floats(r, s->K * s->ldw), *want = malloc(s->K * s->ldw * sizeof *want);
+    float *got = malloc(s->K * s->ldw * sizeof *got);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        memcpy(want, init, s->K * s->ldw * sizeof *want);
+        memcpy(got, init, s->K * s->ldw * sizeof *got);
+        kern_ref()->gemm_dw(want, s->ldw, x, s->ldx, dy, s->ldy, rows[i], s->N, s->K);
+        k->gemm_dw(got, s->ldw, x, s->ldx, dy, s->ldy, rows[i], s->N, s->K);
+        ck_assert_msg(!memcmp(got, want, ((s->K - 1) * s->ldw + s->N) * sizeof *got),
+                      "%s (%s): gradient over %zu rows of N %zu K %zu, ld %zu %zu %zu", k->name,
+                      k->products, rows[i], s->N, s->K, s->ldy, s->ldx, s->ldw);
+    }
+    free(x);
+    free(dy);
+    free(init);
+    free(want);
+    free(got);
+}
+
+/* _i: instruction set, and whether LIBXSMM belongs to it or to the other one. */
+START_TEST(every_product_of_an_update_has_the_chains_bits_at_any_size_and_offset)
+{
+    static const enum cfg_isa isa[] = {ISA_AVX2, ISA_AVX512};
+    const enum cfg_isa mine = isa[_i % 2], other = isa[1 - _i % 2];
+    const struct kern *k = NULL;
+    struct rng r;
+    size_t gemm = 0, dw = 0;
+    if (!kern_supported(mine) || (_i >= 2 && !kern_supported(other)))
+        return;
+    if (_i >= 2)
+        ck_assert_int_eq(kern_get(other, &k), 0);
+    ck_assert_int_eq(kern_get(mine, &k), 0);
+    note_shapes(k);
+    rng_seed(&r, 6);
+    for (size_t i = 0; i < seen_count; i++) {
+        if (seen[i].dw)
+            check_dw(k, &seen[i], &r);
+        else
+            check_rows(k, &seen[i], &r);
+        gemm += !seen[i].dw;
+        dw += seen[i].dw;
+    }
+    ck_assert_msg(gemm >= 30 && dw >= 18, "only %zu products and %zu gradients noted", gemm,
+                  dw);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("shapes");
+    TCase *c = tcase_create("shapes");
+    tcase_set_timeout(c, 240);
+    tcase_add_loop_test(
+        c, every_product_of_an_update_has_the_chains_bits_at_any_size_and_offset, 0, 4);
+    suite_add_tcase(suite, c);
+    SRunner *r = srunner_create(suite);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
