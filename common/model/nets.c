@@ -259,7 +259,8 @@ static int bind_all(const struct binder *b, struct nets *n, struct arena *a)
 /* Transposed copy of a layer in x out, alignment included. */
 static size_t wt_bytes(size_t in, size_t out)
 {
-    struct linear l = {.in = in, .out = out, .in_pad = kern_pad(in), .out_pad = kern_pad(out)};
+    struct linear l = {.in = in, .out = out, .in_pad = kern_pad(in), .out_pad = kern_pad(out),
+                       .wt_ld = param_stride(kern_pad(in))};
     return linear_wt_bytes(&l) + 64;
 }
 
@@ -337,7 +338,7 @@ static void prepare_lin(const struct nets *n, const struct linear *l)
 {
     const size_t joint = n->d.N, rows[] = {0, NETS_BLOCK / joint * joint, joint};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        kern_prepare(n->kern, rows[i], l->out_pad, l->in, l->out_pad, l->in, l->out_pad,
+        kern_prepare(n->kern, rows[i], l->out_pad, l->in, l->out_pad, l->in, l->ld,
                      l->b != NULL);
 }
 

@@ -26,6 +26,8 @@ void linear_bind(struct linear *l, const struct params *p, const char *weight, c
                          .out = w->out,
                          .in_pad = kern_pad(w->in),
                          .out_pad = w->out_pad,
+                         .ld = w->ld,
+                         .wt_ld = param_stride(kern_pad(w->in)),
                          .w = p->value + w->offset,
                          .w_at = w->offset,
                          .b_at = SIZE_MAX};
@@ -43,8 +45,9 @@ void linear_slice(struct linear *out, const struct linear *l, size_t row0, size_
     *out = *l;
     out->in = rows;
     out->in_pad = kern_pad(rows);
-    out->w += row0 * l->out_pad;
-    out->w_at += row0 * l->out_pad;
+    out->wt_ld = param_stride(out->in_pad);
+    out->w += row0 * l->ld;
+    out->w_at += row0 * l->ld;
     out->b = NULL;
     out->b_at = SIZE_MAX;
     out->wt = NULL;
@@ -52,7 +55,7 @@ void linear_slice(struct linear *out, const struct linear *l, size_t row0, size_
 
 size_t linear_wt_bytes(const struct linear *l)
 {
-    return l->out_pad * l->in_pad * sizeof(float);
+    return l->out_pad * l->wt_ld * sizeof(float);
 }
 
 void linear_want_input(struct linear *l, struct arena *a)
@@ -63,7 +66,7 @@ void linear_want_input(struct linear *l, struct arena *a)
 void linear_refresh(const struct kern *k, struct linear *l)
 {
     if (l->wt)
-        k->transpose(l->wt, l->in_pad, l->w, l->out_pad, l->in, l->out_pad);
+        k->transpose(l->wt, l->wt_ld, l->w, l->ld, l->in, l->out_pad);
 }
 
 void linear_forward(const struct kern *k, const struct linear *l, float *y, size_t ldy,
@@ -71,27 +74,27 @@ void linear_forward(const struct kern *k, const struct linear *l, float *y, size
 {
     if (l->b)
         k->fill_rows(y, ldy, l->b, M, l->out_pad);
-    k->gemm(y, ldy, x, ldx, l->w, l->out_pad, M, l->out_pad, l->in, l->b != NULL);
+    k->gemm(y, ldy, x, ldx, l->w, l->ld, M, l->out_pad, l->in, l->b != NULL);
 }
 
 void linear_add(const struct kern *k, const struct linear *l, float *y, size_t ldy,
                 const float *x, size_t ldx, size_t M)
 {
-    k->gemm(y, ldy, x, ldx, l->w, l->out_pad, M, l->out_pad, l->in, true);
+    k->gemm(y, ldy, x, ldx, l->w, l->ld, M, l->out_pad, l->in, true);
 }
 
 void linear_backward_input(const struct kern *k, const struct linear *l, float *dx, size_t ldx,
                            const float *dy, size_t ldy, size_t M, bool accumulate)
 {
     bug_on(!l->wt);
-    k->gemm(dx, ldx, dy, ldy, l->wt, l->in_pad, M, l->in_pad, l->out_pad, accumulate);
+    k->gemm(dx, ldx, dy, ldy, l->wt, l->wt_ld, M, l->in_pad, l->out_pad, accumulate);
 }
 
 void linear_backward_weight(const struct kern *k, const struct linear *l, float *grad,
                             const float *x, size_t ldx, const float *dy, size_t ldy,
                             size_t rows, size_t col0, size_t col1)
 {
-    k->gemm_dw(grad + l->w_at + col0, l->out_pad, x, ldx, dy + col0, ldy, rows, col1 - col0,
+    k->gemm_dw(grad + l->w_at + col0, l->ld, x, ldx, dy + col0, ldy, rows, col1 - col0,
                l->in);
     if (l->b_at != SIZE_MAX)
         k->sum_rows(grad + l->b_at + col0, dy + col0, ldy, rows, col1 - col0);
@@ -102,7 +105,7 @@ void linear_backward_weight(const struct kern *k, const struct linear *l, float 
 static struct kern_table plain_table(const struct linear *l, size_t row0)
 {
     return (struct kern_table){
-        .at = l->w + row0 * l->out_pad, .ld = l->out_pad, .block = l->out_pad};
+        .at = l->w + row0 * l->ld, .ld = l->ld, .block = l->out_pad};
 }
 
 void onehot_bind(struct onehot *o, const struct params *p, const char *weight, const char *bias,
@@ -182,7 +185,7 @@ void pack_tables(struct kern_table *out, float *at, const struct linear *const *
         for (size_t c = 0; c < l[i]->out_pad; c += KERN_PAD, col += KERN_PAD)
             for (size_t r = 0; r < rows; r++)
                 memcpy(at + col / PACK_BLOCK * stride + r * PACK_BLOCK + col % PACK_BLOCK,
-                       l[i]->w + (row0[i] + r) * l[i]->out_pad + c, KERN_PAD * sizeof *at);
+                       l[i]->w + (row0[i] + r) * l[i]->ld + c, KERN_PAD * sizeof *at);
     }
     *out =
         (struct kern_table){.at = at, .ld = PACK_BLOCK, .block = PACK_BLOCK, .stride = stride};
@@ -194,7 +197,7 @@ void pack_dense(float *out, const struct linear *const *l, const size_t *row0, s
     const size_t ld = total_columns(l, n);
     for (size_t i = 0; i < n; out += l[i++]->out_pad)
         for (size_t r = 0; r < rows; r++)
-            memcpy(out + r * ld, l[i]->w + (row0[i] + r) * l[i]->out_pad,
+            memcpy(out + r * ld, l[i]->w + (row0[i] + r) * l[i]->ld,
                    l[i]->out_pad * sizeof *out);
 }
 
@@ -237,7 +240,7 @@ static void onehot_gradient(const struct kern *k, float *grad, const struct dw_j
     const struct onehot *o = j->onehot;
     const struct kern_rows rows = {
         .C = o->C, .K = o->K, .index = j->index, .skip = j->skip, .action = j->action};
-    const size_t ld = o->all.out_pad, cols = col1 - col0;
+    const size_t ld = o->all.ld, cols = col1 - col0;
     float *dact = o->A > 0 ? grad + o->all.w_at + o->act0 * ld + col0 : NULL;
     k->scatter(grad + o->cat.w_at + col0, dact, ld, &rows, j->dy + col0, j->ldy, j->rows, cols);
     if (o->dense.in > 0 && j->x)

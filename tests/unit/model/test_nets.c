@@ -287,7 +287,7 @@ START_TEST(no_previous_state_means_zero_h_and_no_class_rows)
     /* The same by hand: h of zeros, and class rows of zeros in the weights. */
     memcpy(blank + N * D, f->h + N * D, N * D * sizeof(float));
     size_t w = f->nets.trans_in.all.w_at;
-    size_t ld = f->nets.trans_in.all.out_pad;
+    size_t ld = f->nets.trans_in.all.ld;
     float *rows = f->params.value + w + f->d.A * ld;
     memset(rows, 0, S * ld * sizeof(float));
     nets_refresh(&f->nets, 1u << NET_FILTER);
@@ -300,7 +300,7 @@ END_TEST
 START_TEST(no_action_leaves_its_row_out)
 {
     struct net_fixture *f = fixture(ISA_REF);
-    size_t D = f->d.D, N = f->d.N, ld = f->nets.trans_in.all.out_pad;
+    size_t D = f->d.D, N = f->d.N, ld = f->nets.trans_in.all.ld;
     float *none = some(f, N * D), *zero = some(f, N * D), *with = some(f, N * D);
     uint8_t action[8];
     memset(action, NETS_NO_ACTION, sizeof action);

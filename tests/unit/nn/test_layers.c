@@ -97,7 +97,7 @@ static void check_padding(const struct params *p, const float *block)
         const struct param *q = &p->table[i];
         for (size_t r = 0; r < q->in; r++)
             for (size_t c = q->out; c < q->out_pad; c++)
-                ck_assert_msg(block[q->offset + r * q->out_pad + c] == 0, "%s", q->name);
+                ck_assert_msg(block[q->offset + r * q->ld + c] == 0, "%s", q->name);
     }
 }
 

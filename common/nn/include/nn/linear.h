@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* linear.h - y = x W + b, its first-layer form for one-hot inputs, and weight gradients.
  *
- * Weights lie in the parameter block as [in][out_pad] (nn/params.h). Outputs are [M][out_pad]:
+ * Weights lie in the parameter block as [in][ld] (nn/params.h). Outputs are [M][out_pad]:
  * padding columns come out 0 because the padding of w and b is 0. The gradient with respect to
  * the input needs a transposed copy, made by linear_refresh whenever parameters changed.
  *
@@ -23,9 +23,10 @@
 
 struct linear {
     size_t in, out, in_pad, out_pad; /* pads: multiples of 32 */
-    const float *w;                  /* [in][out_pad] */
+    size_t ld, wt_ld;                /* floats from row to row of w, of wt */
+    const float *w;                  /* [in][ld], out_pad columns */
     const float *b;                  /* [out_pad]; NULL = none */
-    float *wt;                       /* [out_pad][in_pad], NULL until linear_want_input */
+    float *wt;                       /* [out_pad][wt_ld], NULL until linear_want_input */
     size_t w_at, b_at;               /* offsets in the parameter block; b_at SIZE_MAX = none */
 };
 
