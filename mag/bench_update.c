@@ -97,9 +97,9 @@ SLOT(PART_PRODUCT, gemm_dw, (double)R *(double)N *(double)K,
 SLOT(PART_ROWS, gather, 0,
      (float *y, size_t ldy, const struct kern_rows *r, size_t M, size_t N), (y, ldy, r, M, N))
 SLOT(PART_ROWS, scatter, 0,
-     (float *dcat, float *dact, size_t ld, const struct kern_rows *r, const float *dy,
-      size_t ldy, size_t M, size_t N),
-     (dcat, dact, ld, r, dy, ldy, M, N))
+     (float *dcat, float *dact, size_t ld, const struct kern_rows *r, size_t c0, size_t c1,
+      const float *dy, size_t ldy, size_t M, size_t N),
+     (dcat, dact, ld, r, c0, c1, dy, ldy, M, N))
 SLOT(PART_SOFTMAX, softmax, 0, (float *p, const float *x, size_t n, size_t K, size_t stride),
      (p, x, n, K, stride))
 SLOT(PART_SOFTMAX, log_softmax, 0,

@@ -147,14 +147,23 @@ int attention_bind(struct attention *a, const struct params *p, const char *pref
     return 0;
 }
 
+size_t attention_linears(struct linear **out, struct attention *a)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->layers; i++) {
+        out[n++] = &a->layer[i].qkv;
+        out[n++] = &a->layer[i].out;
+        out[n++] = &a->layer[i].ff1;
+        out[n++] = &a->layer[i].ff2;
+    }
+    return n;
+}
+
 void attention_refresh(const struct kern *k, struct attention *a)
 {
-    for (size_t i = 0; i < a->layers; i++) {
-        linear_refresh(k, &a->layer[i].qkv);
-        linear_refresh(k, &a->layer[i].out);
-        linear_refresh(k, &a->layer[i].ff1);
-        linear_refresh(k, &a->layer[i].ff2);
-    }
+    struct linear *l[4 * ATTENTION_LAYERS];
+    for (size_t n = attention_linears(l, a); n-- > 0;)
+        linear_refresh(k, l[n]);
 }
 
 /* -------------------------------------------------------------------------------- forward */

@@ -187,25 +187,74 @@ static void k_gather(float *y, size_t ldy, const struct kern_rows *r, size_t M, 
     }
 }
 
-static void add_row(float *to, const float *from, size_t n)
+/* Rows of a block, by class: first[k] and next[m] chain the rows of class k in ascending order,
+ * so that a class's sum stays in registers while its rows are added. */
+enum { SCATTER_ROWS = 256, SCATTER_END = SCATTER_ROWS };
+struct scatter_lists {
+    uint16_t first[256], next[SCATTER_ROWS];
+};
+
+static void scatter_sort(struct scatter_lists *l, const uint8_t *index, size_t stride,
+                         const uint8_t *skip, size_t M)
 {
-    for (size_t i = 0; i < n; i += 16)
-        v_store_n(to + i, v_add(v_load_n(to + i, n - i), v_load_n(from + i, n - i)), n - i);
+    for (size_t k = 0; k < 256; k++)
+        l->first[k] = SCATTER_END;
+    for (size_t m = M; m-- > 0;) {
+        if (skip && skip[m])
+            continue;
+        const uint8_t k = index[m * stride];
+        l->next[m] = l->first[k];
+        l->first[k] = (uint16_t)m;
+    }
 }
 
-static void k_scatter(float *dcat, float *dact, size_t ld, const struct kern_rows *r,
-                      const float *dy, size_t ldy, size_t M, size_t N)
+static inline __attribute__((always_inline)) void
+scatter_sum(float *to, const float *dy, size_t ldy, const uint16_t *next, size_t m,
+            const size_t V)
 {
-    for (size_t m = 0; m < M; m++) {
-        const float *from = dy + m * ldy;
-        if (dcat && (!r->skip || !r->skip[m])) {
-            const uint8_t *index = r->index + m * r->C;
-            for (size_t c = 0; c < r->C; c++)
-                add_row(dcat + (c * r->K + index[c]) * ld, from, N);
+    vf acc[VEC_GATHER];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < V; i++)
+        acc[i] = v_load(to + i * 16);
+    for (; m != SCATTER_END; m = next[m])
+#pragma GCC unroll 16
+        for (size_t i = 0; i < V; i++)
+            acc[i] = v_add(acc[i], v_load(dy + m * ldy + i * 16));
+#pragma GCC unroll 16
+    for (size_t i = 0; i < V; i++)
+        v_store(to + i * 16, acc[i]);
+}
+
+/* One categorical of K classes: to[class of row m] += dy row m. */
+static void scatter_one(float *to, size_t ld, size_t K, const uint8_t *index, size_t stride,
+                        const uint8_t *skip, const float *dy, size_t ldy, size_t M, size_t N)
+{
+    struct scatter_lists l;
+    for (size_t m0 = 0; m0 < M; m0 += SCATTER_ROWS) {
+        const size_t left = M - m0, rows = left < SCATTER_ROWS ? left : SCATTER_ROWS;
+        const float *from = dy + m0 * ldy;
+        scatter_sort(&l, index + m0 * stride, stride, skip ? skip + m0 : NULL, rows);
+        for (size_t k = 0; k < K; k++) {
+            const size_t m = l.first[k], wide = 16 * VEC_GATHER;
+            if (m == SCATTER_END)
+                continue;
+            size_t n = 0;
+            for (; n + wide <= N; n += wide)
+                scatter_sum(to + k * ld + n, from + n, ldy, l.next, m, VEC_GATHER);
+            for (; n < N; n += 32)
+                scatter_sum(to + k * ld + n, from + n, ldy, l.next, m, 2);
         }
-        if (dact && r->action && r->action[m] != KERN_NONE)
-            add_row(dact + r->action[m] * ld, from, N);
     }
+}
+
+static void k_scatter(float *dcat, float *dact, size_t ld, const struct kern_rows *r, size_t c0,
+                      size_t c1, const float *dy, size_t ldy, size_t M, size_t N)
+{
+    bug_on(N % KERN_PAD != 0);
+    for (size_t c = c0; dcat && c < c1; c++)
+        scatter_one(dcat + c * r->K * ld, ld, r->K, r->index + c, r->C, r->skip, dy, ldy, M, N);
+    if (dact && r->action) /* KERN_NONE is no class below it */
+        scatter_one(dact, ld, KERN_NONE, r->action, 1, NULL, dy, ldy, M, N);
 }
 
 /* -------------------------------------------------------------------------- categoricals */

@@ -3,8 +3,9 @@
  *
  * A layer is a view into the parameter block; only the transposed copies and packed tables are
  * its own, rebuilt by refresh. Weight gradients are collected as jobs and run together: each
- * task is a strip of output columns of one layer, so threads never share an output and every
- * sum is one chain over all rows, whatever the number of threads. */
+ * task is a strip of output columns of one layer, or the class rows of some categoricals, so
+ * threads never share an output and every sum is one chain over all rows, whatever the number
+ * of threads. */
 #include "nn/linear.h"
 
 #include "base/err.h"
@@ -213,8 +214,9 @@ void pack_bias(float *out, const struct linear *const *l, size_t n)
 
 /* ----------------------------------------------------------------------- weight gradients */
 
-/* Columns of one task. Constant, and irrelevant to the result: columns are independent. */
-enum { DW_STRIP = 64 };
+/* Columns, or categoricals, of one task. Constant, and irrelevant to the result: columns are
+ * independent, and so are the rows of different categoricals. */
+enum { DW_STRIP = 64, DW_CATS = 8 };
 
 static size_t job_columns(const struct dw_job *j)
 {
@@ -229,33 +231,86 @@ static size_t job_columns(const struct dw_job *j)
     return 0;
 }
 
-static size_t job_tasks(const struct dw_job *j)
+static size_t job_strips(const struct dw_job *j)
 {
     return (job_columns(j) + DW_STRIP - 1) / DW_STRIP;
 }
 
-static void onehot_gradient(const struct kern *k, float *grad, const struct dw_job *j,
-                            size_t col0, size_t col1)
+/* A one-hot layer's tasks: strips of its dense part, then groups of its categoricals. */
+static size_t job_tasks(const struct dw_job *j)
 {
-    const struct onehot *o = j->onehot;
-    const struct kern_rows rows = {
-        .C = o->C, .K = o->K, .index = j->index, .skip = j->skip, .action = j->action};
-    const size_t ld = o->all.ld, cols = col1 - col0;
-    float *dact = o->A > 0 ? grad + o->all.w_at + o->act0 * ld + col0 : NULL;
-    k->scatter(grad + o->cat.w_at + col0, dact, ld, &rows, j->dy + col0, j->ldy, j->rows, cols);
-    if (o->dense.in > 0 && j->x)
-        k->gemm_dw(grad + o->dense.w_at + col0, ld, j->x, j->ldx, j->dy + col0, j->ldy, j->rows,
-                   cols, o->dense.in);
-    if (o->all.b_at != SIZE_MAX)
-        k->sum_rows(grad + o->all.b_at + col0, j->dy + col0, j->ldy, j->rows, cols);
+    const size_t cats = j->kind == DW_ONEHOT ? (j->onehot->C + DW_CATS - 1) / DW_CATS : 0;
+    return job_strips(j) + cats;
+}
+
+static void zero_rows(float *at, size_t ld, size_t rows, size_t cols)
+{
+    for (size_t r = 0; r < rows; r++)
+        memset(at + r * ld, 0, cols * sizeof *at);
 }
 
 struct dw_work {
     const struct kern *k;
     float *grad;
+    bool fresh;
     const struct dw_job *jobs;
     size_t n;
 };
+
+/* Class rows of categoricals [c0, c1), and with the last of them the action rows. */
+static void class_rows(const struct dw_work *w, const struct dw_job *j, size_t c0, size_t c1)
+{
+    const struct onehot *o = j->onehot;
+    const struct kern_rows rows = {
+        .C = o->C, .K = o->K, .index = j->index, .skip = j->skip, .action = j->action};
+    const size_t ld = o->all.ld, cols = o->all.out_pad;
+    float *dcat = w->grad + o->cat.w_at;
+    float *dact = o->A > 0 && c1 == o->C ? w->grad + o->all.w_at + o->act0 * ld : NULL;
+    if (w->fresh) {
+        zero_rows(dcat + c0 * o->K * ld, ld, (c1 - c0) * o->K, cols);
+        zero_rows(dact, ld, dact ? o->A : 0, cols);
+    }
+    w->k->scatter(dcat, dact, ld, &rows, c0, c1, j->dy, j->ldy, j->rows, cols);
+}
+
+static void weight_strip(const struct dw_work *w, const struct dw_job *j,
+                         const struct linear *l, size_t col0, size_t col1)
+{
+    if (w->fresh) {
+        zero_rows(w->grad + l->w_at + col0, l->ld, l->in, col1 - col0);
+        if (l->b_at != SIZE_MAX)
+            zero_rows(w->grad + l->b_at + col0, 0, 1, col1 - col0);
+    }
+    linear_backward_weight(w->k, l, w->grad, j->x, j->ldx, j->dy, j->ldy, j->rows, col0, col1);
+}
+
+static void onehot_strip(const struct dw_work *w, const struct dw_job *j, size_t col0,
+                         size_t col1)
+{
+    struct linear dense = j->onehot->dense; /* its rows, with the layer's bias */
+    dense.b_at = j->onehot->all.b_at;
+    if (!j->x)
+        dense.in = 0;
+    weight_strip(w, j, &dense, col0, col1);
+}
+
+static void norm_strip(const struct dw_work *w, const struct dw_job *j, size_t col0,
+                       size_t col1)
+{
+    float *gamma = w->grad + j->gamma_at + col0, *beta = w->grad + j->beta_at + col0;
+    const float *dy = j->dy + col0;
+    if (w->fresh) {
+        zero_rows(gamma, 0, 1, col1 - col0);
+        zero_rows(beta, 0, 1, col1 - col0);
+    }
+    w->k->dot_rows(gamma, dy, j->ldy, j->x + col0, j->ldx, j->rows, col1 - col0);
+    w->k->sum_rows(beta, dy, j->ldy, j->rows, col1 - col0);
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 static void dw_task(void *arg, size_t task, size_t worker)
 {
@@ -264,28 +319,29 @@ static void dw_task(void *arg, size_t task, size_t worker)
     (void)worker;
     for (; task >= job_tasks(j); j++)
         task -= job_tasks(j);
-    const size_t col0 = task * DW_STRIP, all = job_columns(j);
-    const size_t col1 = col0 + DW_STRIP < all ? col0 + DW_STRIP : all;
+    const size_t col0 = task * DW_STRIP, col1 = least(col0 + DW_STRIP, job_columns(j));
     switch (j->kind) {
     case DW_LINEAR:
-        linear_backward_weight(w->k, j->linear, w->grad, j->x, j->ldx, j->dy, j->ldy, j->rows,
-                               col0, col1);
+        weight_strip(w, j, j->linear, col0, col1);
         return;
     case DW_ONEHOT:
-        onehot_gradient(w->k, w->grad, j, col0, col1);
+        if (task < job_strips(j)) {
+            onehot_strip(w, j, col0, col1);
+        } else {
+            const size_t c0 = (task - job_strips(j)) * DW_CATS;
+            class_rows(w, j, c0, least(c0 + DW_CATS, j->onehot->C));
+        }
         return;
     case DW_NORM:
-        w->k->dot_rows(w->grad + j->gamma_at + col0, j->dy + col0, j->ldy, j->x + col0, j->ldx,
-                       j->rows, col1 - col0);
-        w->k->sum_rows(w->grad + j->beta_at + col0, j->dy + col0, j->ldy, j->rows, col1 - col0);
+        norm_strip(w, j, col0, col1);
         return;
     }
 }
 
-void dw_run(const struct kern *k, struct pool *pool, float *grad, const struct dw_job *jobs,
-            size_t n)
+void dw_run(const struct kern *k, struct pool *pool, float *grad, bool fresh,
+            const struct dw_job *jobs, size_t n)
 {
-    struct dw_work work = {k, grad, jobs, n};
+    struct dw_work work = {k, grad, fresh, jobs, n};
     size_t tasks = 0;
     for (size_t i = 0; i < n; i++)
         tasks += job_tasks(&jobs[i]);

@@ -96,10 +96,11 @@ struct kern {
 
     /* y[M][N] = the rows of `r` added in order. */
     void (*gather)(float *y, size_t ldy, const struct kern_rows *r, size_t M, size_t N);
-    /* The reverse: dcat[C*K][ld] and dact[A][ld] (NULL: none) += dy rows, m ascending, for
-     * columns [0, N) of all three pointers. bias and tables of `r` are not used. */
-    void (*scatter)(float *dcat, float *dact, size_t ld, const struct kern_rows *r,
-                    const float *dy, size_t ldy, size_t M, size_t N);
+    /* The reverse: dcat[C*K][ld], of categoricals [c0, c1) alone, and dact[A][ld] (NULL: none)
+     * += dy rows, m ascending, for columns [0, N) of all three pointers, N a multiple of 32.
+     * bias and tables of `r` are not used. */
+    void (*scatter)(float *dcat, float *dact, size_t ld, const struct kern_rows *r, size_t c0,
+                    size_t c1, const float *dy, size_t ldy, size_t M, size_t N);
 
     /* n categoricals of K classes, the i-th at x + i*stride; K <= 256 for sample.
      * softmax: p = e * (1 / sum), e = exp(x - max). log_softmax: (x - max) - log sum.

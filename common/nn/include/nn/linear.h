@@ -111,9 +111,9 @@ struct dw_job {
     const uint8_t *index, *skip, *action; /* DW_ONEHOT */
     size_t rows;
 };
-/* grad += all jobs, in parallel over jobs and output columns; any pool, same bits. Two jobs
- * may share a layer only in two calls. */
-void dw_run(const struct kern *k, struct pool *pool, float *grad, const struct dw_job *jobs,
-            size_t n);
+/* grad += (fresh: =) all jobs, in parallel over jobs and output columns; any pool, same bits.
+ * Two jobs may share a layer only in two calls. Padding of grad is never touched. */
+void dw_run(const struct kern *k, struct pool *pool, float *grad, bool fresh,
+            const struct dw_job *jobs, size_t n);
 
 #endif
