@@ -259,7 +259,10 @@ static int bind_all(const struct binder *b, struct nets *n, struct arena *a)
 /* Transposed copy of a layer in x out, alignment included. */
 static size_t wt_bytes(size_t in, size_t out)
 {
-    struct linear l = {.in = in, .out = out, .in_pad = kern_pad(in), .out_pad = kern_pad(out),
+    struct linear l = {.in = in,
+                       .out = out,
+                       .in_pad = kern_pad(in),
+                       .out_pad = kern_pad(out),
                        .wt_ld = param_stride(kern_pad(in))};
     return linear_wt_bytes(&l) + 64;
 }

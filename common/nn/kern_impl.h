@@ -208,9 +208,9 @@ static void scatter_sort(struct scatter_lists *l, const uint8_t *index, size_t s
     }
 }
 
-static inline __attribute__((always_inline)) void
-scatter_sum(float *to, const float *dy, size_t ldy, const uint16_t *next, size_t m,
-            const size_t V)
+static inline __attribute__((always_inline)) void scatter_sum(float *to, const float *dy,
+                                                              size_t ldy, const uint16_t *next,
+                                                              size_t m, const size_t V)
 {
     vf acc[VEC_GATHER];
 #pragma GCC unroll 16
@@ -446,8 +446,8 @@ static void k_norm(float *y, float *xhat, float *rstd, const float *x, const flo
     }
 }
 
-static void k_norm_backward(float *dx, const float *dy, const float *xhat, const float *rstd,
-                            const float *gamma, size_t M, size_t D)
+static void k_norm_backward(float *dx, float *again, const float *dy, const float *xhat,
+                            const float *rstd, const float *gamma, size_t M, size_t D)
 {
     const vf d = v_set((float)D);
     bug_on(D % 16 != 0);
@@ -464,8 +464,10 @@ static void k_norm_backward(float *dx, const float *dy, const float *xhat, const
         for (size_t i = 0; i < D; i += 16) {
             const vf g = v_sub(v_mul(v_load(dm + i), v_load(gamma + i)), s);
             const vf e = v_fnma(v_load(hm + i), t, g);
-            float *out = dx + m * D + i;
-            v_store(out, v_fma(rs, e, v_load(out)));
+            const vf r = v_fma(rs, e, v_zero());
+            v_store(dx + m * D + i, r);
+            if (again)
+                v_store(again + m * D + i, r);
         }
     }
 }
@@ -616,16 +618,16 @@ static inline vf lanes_dot(const struct lanes *t, size_t at, size_t w)
     if (w == 32) { /* the width of a head at the paper's sizes */
         for (size_t l = 0; l < t->count; l++) {
             const float *x = t->x[l], *y = t->y[l] + at;
-            acc[l] = v_fma(v_load(x + 16), v_load(y + 16),
-                           v_fma(v_load(x), v_load(y), v_zero()));
+            acc[l] =
+                v_fma(v_load(x + 16), v_load(y + 16), v_fma(v_load(x), v_load(y), v_zero()));
         }
         return v_sums(acc);
     }
     for (size_t l = 0; l < t->count; l++) {
         acc[l] = v_zero();
         for (size_t k = 0; k < w; k += 16)
-            acc[l] = v_fma(v_load_n(t->x[l] + k, w - k), v_load_n(t->y[l] + at + k, w - k),
-                           acc[l]);
+            acc[l] =
+                v_fma(v_load_n(t->x[l] + k, w - k), v_load_n(t->y[l] + at + k, w - k), acc[l]);
     }
     return v_sums(acc);
 }
@@ -853,6 +855,26 @@ static void k_drop_mask(uint8_t *mask, const float *u, float rate, size_t n)
     }
 }
 
+/* ---------------------------------------------------------------------------- whole layers */
+
+static void k_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
+                    size_t ldw, const float *bias, enum kern_act act, size_t M, size_t N,
+                    size_t K)
+{
+    enum { ROWS = 32 };
+    for (size_t m = 0; m < M; m += ROWS) {
+        const size_t rows = M - m < ROWS ? M - m : ROWS;
+        float *out = y + m * ldy;
+        if (bias)
+            k_fill_rows(out, ldy, bias, rows, N);
+        k_gemm(out, ldy, x + m * ldx, ldx, w, ldw, rows, N, K, true);
+        for (size_t r = 0; r < rows && act == KERN_RELU; r++)
+            k_relu(out + r * ldy, out + r * ldy, N);
+        for (size_t r = 0; r < rows && act == KERN_ELU; r++)
+            k_elu(out + r * ldy, out + r * ldy, N);
+    }
+}
+
 /* --------------------------------------------------------------------------------- losses */
 
 static void k_smooth_l1(float *value, float *d, size_t ldd, const float *pred, size_t ldp,
@@ -972,7 +994,7 @@ static double k_dsumsq(const float *x, size_t n)
 
 /* clang-format off */
 #define KERN_SLOTS                                                                             \
-    .gemm = k_gemm, .gemm_dw = k_gemm_dw, .transpose = k_transpose,                            \
+    .gemm = k_gemm, .layer = k_layer, .gemm_dw = k_gemm_dw, .transpose = k_transpose,          \
     .fill_rows = k_fill_rows, .sum_rows = k_sum_rows, .dot_rows = k_dot_rows,                  \
     .gather = k_gather, .scatter = k_scatter,                                                  \
     .softmax = k_softmax, .log_softmax = k_log_softmax, .sample = k_sample,                    \

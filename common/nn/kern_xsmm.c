@@ -121,41 +121,71 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* What to do with a block of y before the first and after the last piece of its chains. */
+struct around {
+    const float *bias; /* NULL: nothing */
+    enum kern_act act;
+};
+
+static void activate(float *y, size_t ldy, enum kern_act act, size_t M, size_t N)
+{
+    for (size_t m = 0; m < M && act == KERN_RELU; m++)
+        jit.plain.relu(y + m * ldy, y + m * ldy, N);
+    for (size_t m = 0; m < M && act == KERN_ELU; m++)
+        jit.plain.elu(y + m * ldy, y + m * ldy, N);
+}
+
 /* One block of columns and depth: all M rows, whole blocks of ROWS and then the rest. */
 static void strip(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
-                  size_t M, size_t N, size_t K, bool accumulate)
+                  size_t M, size_t N, size_t K, bool accumulate, const struct around *a)
 {
     for (size_t m = 0; m < M;) {
         const size_t mb = least(ROWS, M - m);
         const libxsmm_smmfunction fn = kernel(N, mb, K, ldw, ldx, ldy, accumulate);
         const size_t end = mb == ROWS ? m + (M - m) / ROWS * ROWS : M;
         for (; m < end; m += mb) {
+            if (a->bias)
+                jit.plain.fill_rows(y + m * ldy, ldy, a->bias, mb, N);
             if (fn)
                 fn(w, x + m * ldx, y + m * ldy);
             else
                 jit.plain.gemm(y + m * ldy, ldy, x + m * ldx, ldx, w, ldw, mb, N, K,
                                accumulate);
+            activate(y + m * ldy, ldy, a->act, mb, N);
         }
     }
 }
 
 /* DEPTH x COLS floats of weights stay in the second-level cache while PANEL rows pass; a chain
  * cut by depth goes on from memory, the same bits. */
+static void panels(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                   size_t M, size_t N, size_t K, bool accumulate, const struct around *a)
+{
+    for (size_t m = 0; m < M; m += PANEL)
+        for (size_t n = 0; n < N; n += COLS)
+            for (size_t k = 0; k < K; k += DEPTH) {
+                const struct around here = {.bias = a->bias && k == 0 ? a->bias + n : NULL,
+                                            .act = k + DEPTH < K ? KERN_LINEAR : a->act};
+                strip(y + m * ldy + n, ldy, x + m * ldx + k, ldx, w + k * ldw + n, ldw,
+                      least(PANEL, M - m), least(COLS, N - n), least(DEPTH, K - k),
+                      accumulate || k > 0, &here);
+            }
+}
+
 void xsmm_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                size_t M, size_t N, size_t K, bool accumulate)
 {
-    if (K == 0 || N % KERN_PAD != 0) {
-        bug_on(N % KERN_PAD != 0);
-        if (!accumulate)
-            jit.plain.fill_rows(y, ldy, NULL, M, N);
-        return;
-    }
-    for (size_t m = 0; m < M; m += PANEL)
-        for (size_t n = 0; n < N; n += COLS)
-            for (size_t k = 0; k < K; k += DEPTH)
-                strip(y + m * ldy + n, ldy, x + m * ldx + k, ldx, w + k * ldw + n, ldw,
-                      least(PANEL, M - m), least(COLS, N - n), least(DEPTH, K - k),
-                      accumulate || k > 0);
+    bug_on(N % KERN_PAD != 0);
+    if (K == 0 && !accumulate)
+        jit.plain.fill_rows(y, ldy, NULL, M, N);
+    panels(y, ldy, x, ldx, w, ldw, M, N, K, accumulate, &(struct around){NULL, KERN_LINEAR});
+}
+
+void xsmm_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                const float *bias, enum kern_act act, size_t M, size_t N, size_t K)
+{
+    bug_on(N % KERN_PAD != 0 || K == 0);
+    panels(y, ldy, x, ldx, w, ldw, M, N, K, true, &(struct around){bias, act});
 }
 
 void xsmm_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,

@@ -70,18 +70,23 @@ void linear_refresh(const struct kern *k, struct linear *l)
         k->transpose(l->wt, l->wt_ld, l->w, l->ld, l->in, l->out_pad);
 }
 
+void linear_layer(const struct kern *k, const struct linear *l, enum kern_act act, float *y,
+                  size_t ldy, const float *x, size_t ldx, size_t M)
+{
+    bug_on(!l->b);
+    k->layer(y, ldy, x, ldx, l->w, l->ld, l->b, act, M, l->out_pad, l->in);
+}
+
 void linear_forward(const struct kern *k, const struct linear *l, float *y, size_t ldy,
                     const float *x, size_t ldx, size_t M)
 {
-    if (l->b)
-        k->fill_rows(y, ldy, l->b, M, l->out_pad);
-    k->gemm(y, ldy, x, ldx, l->w, l->ld, M, l->out_pad, l->in, l->b != NULL);
+    linear_layer(k, l, KERN_LINEAR, y, ldy, x, ldx, M);
 }
 
-void linear_add(const struct kern *k, const struct linear *l, float *y, size_t ldy,
-                const float *x, size_t ldx, size_t M)
+void linear_add(const struct kern *k, const struct linear *l, enum kern_act act, float *y,
+                size_t ldy, const float *x, size_t ldx, size_t M)
 {
-    k->gemm(y, ldy, x, ldx, l->w, l->ld, M, l->out_pad, l->in, true);
+    k->layer(y, ldy, x, ldx, l->w, l->ld, NULL, act, M, l->out_pad, l->in);
 }
 
 void linear_backward_input(const struct kern *k, const struct linear *l, float *dx, size_t ldx,
@@ -95,18 +100,22 @@ void linear_backward_weight(const struct kern *k, const struct linear *l, float 
                             const float *x, size_t ldx, const float *dy, size_t ldy,
                             size_t rows, size_t col0, size_t col1)
 {
-    k->gemm_dw(grad + l->w_at + col0, l->ld, x, ldx, dy + col0, ldy, rows, col1 - col0,
-               l->in);
-    if (l->b_at != SIZE_MAX)
-        k->sum_rows(grad + l->b_at + col0, dy + col0, ldy, rows, col1 - col0);
+    enum { ROWS = 256 }; /* whose columns of dy stay in a near cache for their sum */
+    for (size_t r = 0; r < rows; r += ROWS) {
+        const size_t n = rows - r < ROWS ? rows - r : ROWS;
+        const float *from = dy + r * ldy + col0;
+        k->gemm_dw(grad + l->w_at + col0, l->ld, x + r * ldx, ldx, from, ldy, n, col1 - col0,
+                   l->in);
+        if (l->b_at != SIZE_MAX)
+            k->sum_rows(grad + l->b_at + col0, from, ldy, n, col1 - col0);
+    }
 }
 
 /* --------------------------------------------------------------------- one-hot first layer */
 
 static struct kern_table plain_table(const struct linear *l, size_t row0)
 {
-    return (struct kern_table){
-        .at = l->w + row0 * l->ld, .ld = l->ld, .block = l->out_pad};
+    return (struct kern_table){.at = l->w + row0 * l->ld, .ld = l->ld, .block = l->out_pad};
 }
 
 void onehot_bind(struct onehot *o, const struct params *p, const char *weight, const char *bias,
@@ -128,9 +137,9 @@ void onehot_bind(struct onehot *o, const struct params *p, const char *weight, c
     bug_on(K > 256 || A > KERN_NONE);
 }
 
-void onehot_forward(const struct kern *k, const struct onehot *o, float *y, size_t ldy,
-                    const uint8_t *index, const uint8_t *skip, const uint8_t *action,
-                    const float *x, size_t ldx, size_t M)
+void onehot_forward(const struct kern *k, const struct onehot *o, enum kern_act act, float *y,
+                    size_t ldy, const uint8_t *index, const uint8_t *skip,
+                    const uint8_t *action, const float *x, size_t ldx, size_t M)
 {
     const struct kern_rows rows = {.cat = o->packed_cat,
                                    .act = o->packed_act,
@@ -141,8 +150,14 @@ void onehot_forward(const struct kern *k, const struct onehot *o, float *y, size
                                    .skip = skip,
                                    .action = o->A > 0 ? action : NULL};
     k->gather(y, ldy, &rows, M, o->all.out_pad);
-    if (x && o->dense.in > 0)
-        linear_add(k, &o->dense, y, ldy, x, ldx, M);
+    if (x && o->dense.in > 0) {
+        linear_add(k, &o->dense, act, y, ldy, x, ldx, M);
+        return;
+    }
+    for (size_t m = 0; m < M && act == KERN_RELU; m++)
+        k->relu(y + m * ldy, y + m * ldy, o->all.out_pad);
+    for (size_t m = 0; m < M && act == KERN_ELU; m++)
+        k->elu(y + m * ldy, y + m * ldy, o->all.out_pad);
 }
 
 void onehot_refresh(const struct kern *k, struct onehot *o)
@@ -294,6 +309,11 @@ static void onehot_strip(const struct dw_work *w, const struct dw_job *j, size_t
     weight_strip(w, j, &dense, col0, col1);
 }
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static void norm_strip(const struct dw_work *w, const struct dw_job *j, size_t col0,
                        size_t col1)
 {
@@ -303,13 +323,13 @@ static void norm_strip(const struct dw_work *w, const struct dw_job *j, size_t c
         zero_rows(gamma, 0, 1, col1 - col0);
         zero_rows(beta, 0, 1, col1 - col0);
     }
-    w->k->dot_rows(gamma, dy, j->ldy, j->x + col0, j->ldx, j->rows, col1 - col0);
-    w->k->sum_rows(beta, dy, j->ldy, j->rows, col1 - col0);
-}
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
+    enum { ROWS = 64 };
+    for (size_t r = 0; r < j->rows; r += ROWS) {
+        const size_t n = least(ROWS, j->rows - r);
+        w->k->dot_rows(gamma, dy + r * j->ldy, j->ldy, j->x + r * j->ldx + col0, j->ldx, n,
+                       col1 - col0);
+        w->k->sum_rows(beta, dy + r * j->ldy, j->ldy, n, col1 - col0);
+    }
 }
 
 static void dw_task(void *arg, size_t task, size_t worker)

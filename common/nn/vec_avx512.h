@@ -89,7 +89,8 @@ static inline vf v_sums(const vf x[16])
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++) {
         const vf a = x[i % 2 * 8 + i / 2], b = x[i % 2 * 8 + i / 2 + 4];
-        t[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+        t[i] =
+            _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
     }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
@@ -101,7 +102,8 @@ static inline vf v_sums(const vf x[16])
         v[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
                              _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
     }
-    return _mm512_add_ps(_mm512_shuffle_ps(v[0], v[1], 0x88), _mm512_shuffle_ps(v[0], v[1], 0xdd));
+    return _mm512_add_ps(_mm512_shuffle_ps(v[0], v[1], 0x88),
+                         _mm512_shuffle_ps(v[0], v[1], 0xdd));
 }
 static inline float v_largest(vf x)
 {

@@ -100,7 +100,8 @@ static void do_kl(const struct kern *k, const struct job *j)
 static void do_norm(const struct kern *k, const struct job *j)
 {
     k->norm(j->out, j->out + 4096, j->out + 8192, j->a, j->b, j->u, ROWS, WIDE);
-    k->norm_backward(j->out + 9000, j->b, j->out + 4096, j->out + 8192, j->u, ROWS, WIDE);
+    k->norm_backward(j->out + 9000, j->n % 2 ? NULL : j->out + 14000, j->b, j->out + 4096,
+                     j->out + 8192, j->u, ROWS, WIDE);
 }
 static void do_gru(const struct kern *k, const struct job *j)
 {

@@ -193,7 +193,8 @@ static float *dense_input(const struct fixture *f)
 static double onehot_scalar(void *ctx)
 {
     struct fixture *f = ctx;
-    onehot_forward(f->k, &f->onehot, f->y, 64, f->index, f->skip, f->action, f->x, 32, ROWS);
+    onehot_forward(f->k, &f->onehot, KERN_LINEAR, f->y, 64, f->index, f->skip, f->action, f->x,
+                   32, ROWS);
     return dot_double(f->y, f->dy, ROWS * 64);
 }
 
@@ -264,7 +265,7 @@ START_TEST(packed_tables_give_the_bits_of_the_plain_ones)
     r.bias = bias;
     f.k->gather(y, wide, &r, ROWS, wide);
     f.k->gemm(y, wide, f.x, 32, dense, wide, ROWS, wide, DENSE, true);
-    onehot_forward(f.k, &f.onehot, z, 64, f.index, f.skip, NULL, f.x, 32, ROWS);
+    onehot_forward(f.k, &f.onehot, KERN_LINEAR, z, 64, f.index, f.skip, NULL, f.x, 32, ROWS);
     for (size_t m = 0; m < ROWS; m++)
         for (size_t i = 0; i < 3; i++)
             ck_assert_mem_eq(y + m * wide + i * 64, z + m * 64, 64 * sizeof(float));
@@ -297,7 +298,7 @@ START_TEST(layernorm_gradients_match_finite_differences)
     sizes(&f, ROWS, D, D);
     float *xhat = floats(ROWS * D), *rstd = floats(ROWS);
     norm_forward(f.k, &f.norm, f.y, xhat, rstd, f.x, ROWS);
-    norm_backward(f.k, &f.norm, f.dx, f.dy, xhat, rstd, ROWS);
+    norm_backward(f.k, &f.norm, f.dx, NULL, f.dy, xhat, rstd, ROWS);
     const struct dw_job job = norm_job(&f.norm, xhat, f.dy, ROWS);
     dw_run(f.k, NULL, f.grad, false, &job, 1);
     check_gradient(norm_scalar, &f, f.x, f.dx, ROWS * D, 1e-2, 5, "x");

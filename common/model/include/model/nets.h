@@ -81,6 +81,10 @@ struct net_mlp {
     bool elu;                          /* activation of the hidden layers: ELU, else ReLU */
     bool act_last;                     /* apply it to the output as well (decoder trunk) */
 };
+static inline enum kern_act net_act(const struct net_mlp *m)
+{
+    return m->elu ? KERN_ELU : KERN_RELU;
+}
 
 struct nets {
     struct nets_dims d;
