@@ -7,7 +7,8 @@
  * included. The draws are wrapped likewise.
  *
  * WHAT COUNTS  MACs are those of products as they are called, padding to 32 columns included;
- * rows added for one-hot inputs and attention's dot products are no products. Time outside
+ * rows added for one-hot inputs and attention's dot products are no products; a layer's bias and
+ * activation are timed with its product. Time outside
  * products is thread time: threads x seconds, less what all threads spent inside products.
  * `rest` is what no kernel accounts for: copies, loops, waiting for the others.
  *
@@ -90,6 +91,10 @@ SLOT(PART_PRODUCT, gemm, (double)M *(double)N *(double)K,
      (float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw, size_t M,
       size_t N, size_t K, bool accumulate),
      (y, ldy, x, ldx, w, ldw, M, N, K, accumulate))
+SLOT(PART_PRODUCT, layer, (double)M *(double)N *(double)K,
+     (float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+      const float *bias, enum kern_act act, size_t M, size_t N, size_t K),
+     (y, ldy, x, ldx, w, ldw, bias, act, M, N, K))
 SLOT(PART_PRODUCT, gemm_dw, (double)R *(double)N *(double)K,
      (float *dw, size_t ldw, const float *x, size_t ldx, const float *dy, size_t ldy, size_t R,
       size_t N, size_t K),
@@ -97,9 +102,9 @@ SLOT(PART_PRODUCT, gemm_dw, (double)R *(double)N *(double)K,
 SLOT(PART_ROWS, gather, 0,
      (float *y, size_t ldy, const struct kern_rows *r, size_t M, size_t N), (y, ldy, r, M, N))
 SLOT(PART_ROWS, scatter, 0,
-     (float *dcat, float *dact, size_t ld, const struct kern_rows *r, const float *dy,
-      size_t ldy, size_t M, size_t N),
-     (dcat, dact, ld, r, dy, ldy, M, N))
+     (float *dcat, float *dact, size_t ld, const struct kern_rows *r, size_t c0, size_t c1,
+      const float *dy, size_t ldy, size_t M, size_t N),
+     (dcat, dact, ld, r, c0, c1, dy, ldy, M, N))
 SLOT(PART_SOFTMAX, softmax, 0, (float *p, const float *x, size_t n, size_t K, size_t stride),
      (p, x, n, K, stride))
 SLOT(PART_SOFTMAX, log_softmax, 0,
@@ -130,9 +135,9 @@ SLOT(PART_NORM, norm, 0,
       size_t M, size_t D),
      (y, xhat, rstd, x, gamma, beta, M, D))
 SLOT(PART_NORM, norm_backward, 0,
-     (float *dx, const float *dy, const float *xhat, const float *rstd, const float *gamma,
-      size_t M, size_t D),
-     (dx, dy, xhat, rstd, gamma, M, D))
+     (float *dx, float *again, const float *dy, const float *xhat, const float *rstd,
+      const float *gamma, size_t M, size_t D),
+     (dx, again, dy, xhat, rstd, gamma, M, D))
 SLOT(PART_GRU, gru, 0,
      (float *out, float *gates, const float *gi, const float *gh, const float *h, size_t M,
       size_t D),
@@ -175,7 +180,8 @@ static void observe(const struct kern *real)
 {
     plain = observed = *real;
 #define USE(slot) observed.slot = observe_##slot
-    USE(gemm), USE(gemm_dw), USE(gather), USE(scatter), USE(softmax), USE(log_softmax);
+    USE(gemm), USE(layer), USE(gemm_dw), USE(gather), USE(scatter), USE(softmax),
+        USE(log_softmax);
     USE(sample), USE(softmax_backward), USE(kl), USE(kl_backward), USE(smooth_l1);
     USE(bernoulli), USE(norm), USE(norm_backward), USE(gru), USE(gru_backward), USE(attn);
     USE(attn_backward), USE(relu), USE(elu), USE(sigmoid), USE(relu_backward);

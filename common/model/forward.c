@@ -65,12 +65,9 @@ void nets_encoder(const struct nets *n, struct nets_work *w, float *e, const flo
     size_t D = n->d.D;
     for (size_t r = 0; r < tokens; r += NETS_BLOCK) {
         size_t M = min_size(NETS_BLOCK, tokens - r);
-        linear_forward(k, &n->encoder[0], w->wide[0], D, obs + r * n->d.O, n->d.O, M);
-        k->relu(w->wide[0], w->wide[0], M * D);
-        linear_forward(k, &n->encoder[1], w->wide[1], D, w->wide[0], D, M);
-        k->relu(w->wide[1], w->wide[1], M * D);
-        linear_forward(k, &n->encoder[2], w->wide[0], D, w->wide[1], D, M);
-        k->relu(w->wide[0], w->wide[0], M * D);
+        linear_layer(k, &n->encoder[0], KERN_RELU, w->wide[0], D, obs + r * n->d.O, n->d.O, M);
+        linear_layer(k, &n->encoder[1], KERN_RELU, w->wide[1], D, w->wide[0], D, M);
+        linear_layer(k, &n->encoder[2], KERN_RELU, w->wide[0], D, w->wide[1], D, M);
         linear_forward(k, &n->encoder[3], e + r * D, D, w->wide[0], D, M);
     }
 }
@@ -103,9 +100,8 @@ void nets_transition(const struct nets *n, struct nets_work *w, float *h_next,
         const float *prev = h + r * D;
         if (none)
             prev = blank_states(n, w, prev, none + g, G);
-        onehot_forward(k, &n->trans_in, w->wide[0], D, index + r * C, none ? w->skip : NULL,
-                       action + r, NULL, 0, M);
-        k->relu(w->wide[0], w->wide[0], M * D);
+        onehot_forward(k, &n->trans_in, KERN_RELU, w->wide[0], D, index + r * C,
+                       none ? w->skip : NULL, action + r, NULL, 0, M);
         attention_infer(k, &n->trans_attn, w->wide[1], w->wide[0], M, w->attn);
         gru_infer(k, &n->gru, h_next + r * D, w->wide[1], prev, M, w->gru);
     }
@@ -118,8 +114,7 @@ void nets_prior(const struct nets *n, struct nets_work *w, float *logits, const 
     size_t D = n->d.D, ld = nets_latent_ld(&n->d);
     for (size_t r = 0; r < tokens; r += NETS_BLOCK) {
         size_t M = min_size(NETS_BLOCK, tokens - r);
-        linear_forward(k, &n->prior[0], w->wide[0], D, h + r * D, D, M);
-        k->relu(w->wide[0], w->wide[0], M * D);
+        linear_layer(k, &n->prior[0], KERN_RELU, w->wide[0], D, h + r * D, D, M);
         linear_forward(k, &n->prior[1], logits + r * ld, ld, w->wide[0], D, M);
     }
 }
@@ -132,8 +127,7 @@ void nets_posterior(const struct nets *n, struct nets_work *w, float *logits, co
     for (size_t r = 0; r < tokens; r += NETS_BLOCK) {
         size_t M = min_size(NETS_BLOCK, tokens - r);
         linear_forward(k, &n->post_h, w->wide[0], D, h + r * D, D, M);
-        linear_add(k, &n->post_e, w->wide[0], D, e + r * D, D, M);
-        k->relu(w->wide[0], w->wide[0], M * D);
+        linear_add(k, &n->post_e, KERN_RELU, w->wide[0], D, e + r * D, D, M);
         linear_forward(k, &n->posterior, logits + r * ld, ld, w->wide[0], D, M);
     }
 }
@@ -141,14 +135,6 @@ void nets_posterior(const struct nets *n, struct nets_work *w, float *logits, co
 size_t nets_head_ld(const struct nets *n, enum net_head which)
 {
     return kern_pad(n->head[which].out);
-}
-
-static void activate(const struct kern *k, const struct net_mlp *m, float *y, size_t count)
-{
-    if (m->elu)
-        k->elu(y, y, count);
-    else
-        k->relu(y, y, count);
 }
 
 void nets_heads(const struct nets *n, struct nets_work *w, float *const *out,
@@ -161,24 +147,21 @@ void nets_heads(const struct nets *n, struct nets_work *w, float *const *out,
     for (size_t r = 0; r < tokens; r += NETS_BLOCK) {
         size_t M = min_size(NETS_BLOCK, tokens - r);
         for (size_t i = 0; i < count; i++)
-            onehot_forward(k, &n->head[which[i]].in, w->wide[i], D, index + r * C, NULL, NULL,
-                           h + r * D, D, M);
+            onehot_forward(k, &n->head[which[i]].in, net_act(&n->head[which[i]]), w->wide[i], D,
+                           index + r * C, NULL, NULL, h + r * D, D, M);
         for (size_t i = 0; i < count; i++) {
             const struct net_mlp *m = &n->head[which[i]];
             float *x = w->wide[i], *y = spare;
-            activate(k, m, x, M * D);
             for (size_t l = 0; l + 2 < m->depth; l++) {
-                linear_forward(k, &m->lin[l], y, D, x, D, M);
-                activate(k, m, y, M * D);
+                linear_layer(k, &m->lin[l], net_act(m), y, D, x, D, M);
                 float *t = x;
                 x = y;
                 y = t;
             }
             size_t ld = kern_pad(m->out);
             float *o = out[i] + r * ld;
-            linear_forward(k, &m->lin[m->depth - 2], o, ld, x, D, M);
-            if (m->act_last)
-                activate(k, m, o, M * ld);
+            linear_layer(k, &m->lin[m->depth - 2], m->act_last ? net_act(m) : KERN_LINEAR, o,
+                         ld, x, D, M);
         }
     }
 }
@@ -190,10 +173,8 @@ void nets_action_info(const struct nets *n, struct nets_work *w, float *logits, 
     size_t D = n->d.D, ld = kern_pad(n->d.A);
     for (size_t r = 0; r < tokens; r += NETS_BLOCK) {
         size_t M = min_size(NETS_BLOCK, tokens - r);
-        linear_forward(k, &n->action_info[0], w->wide[0], D, z + r * D, D, M);
-        k->elu(w->wide[0], w->wide[0], M * D);
-        linear_forward(k, &n->action_info[1], w->wide[1], D, w->wide[0], D, M);
-        k->relu(w->wide[1], w->wide[1], M * D);
+        linear_layer(k, &n->action_info[0], KERN_ELU, w->wide[0], D, z + r * D, D, M);
+        linear_layer(k, &n->action_info[1], KERN_RELU, w->wide[1], D, w->wide[0], D, M);
         linear_forward(k, &n->action_info[2], logits + r * ld, ld, w->wide[1], D, M);
     }
 }
@@ -211,13 +192,11 @@ void nets_critic(const struct nets *n, struct nets_work *w, float *value, const 
     size_t ld = kern_pad(1);
     for (size_t g = 0; g < groups; g += step) {
         size_t r = g * N, M = min_size(step, groups - g) * N;
-        onehot_forward(k, &n->critic_in, w->wide[0], D, index + r * C, NULL, NULL, h + r * D, D,
-                       M);
-        k->relu(w->wide[0], w->wide[0], M * D);
+        onehot_forward(k, &n->critic_in, KERN_RELU, w->wide[0], D, index + r * C, NULL, NULL,
+                       h + r * D, D, M);
         attention_infer(k, &n->critic_attn, w->wide[1], w->wide[0], M, w->attn);
         k->relu(w->wide[1], w->wide[1], M * D);
-        linear_forward(k, &n->critic_head[0], w->wide[0], D, w->wide[1], D, M);
-        k->relu(w->wide[0], w->wide[0], M * D);
+        linear_layer(k, &n->critic_head[0], KERN_RELU, w->wide[0], D, w->wide[1], D, M);
         linear_forward(k, &n->critic_head[1], w->wide[1], ld, w->wide[0], D, M);
         for (size_t i = 0; i < M; i++)
             value[r + i] = w->wide[1][i * ld];

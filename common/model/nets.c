@@ -259,7 +259,11 @@ static int bind_all(const struct binder *b, struct nets *n, struct arena *a)
 /* Transposed copy of a layer in x out, alignment included. */
 static size_t wt_bytes(size_t in, size_t out)
 {
-    struct linear l = {.in = in, .out = out, .in_pad = kern_pad(in), .out_pad = kern_pad(out)};
+    struct linear l = {.in = in,
+                       .out = out,
+                       .in_pad = kern_pad(in),
+                       .out_pad = kern_pad(out),
+                       .wt_ld = param_stride(kern_pad(in))};
     return linear_wt_bytes(&l) + 64;
 }
 
@@ -290,45 +294,72 @@ int nets_bind(struct nets *n, const struct nets_dims *d, const struct params *p,
 
 /* ------------------------------------------------------------------------------- refresh */
 
-static void refresh_head(struct nets *n, enum net_head which)
-{
-    struct net_mlp *m = &n->head[which];
-    onehot_refresh(n->kern, &m->in);
-    for (size_t i = 0; i + 1 < m->depth; i++)
-        linear_refresh(n->kern, &m->lin[i]);
-}
+enum { REFRESH_MAX = 4 * ATTENTION_LAYERS + 4 + NET_HEADS * (HEAD_DEPTH + 2) + 32 };
 
-static void refresh_lins(const struct nets *n, struct linear *l, size_t count)
+/* Layers with a transposed copy to rebuild. */
+struct refresh {
+    const struct kern *kern;
+    struct linear *layer[REFRESH_MAX];
+    size_t n;
+};
+
+static void refresh_add(struct refresh *r, struct linear *l, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        linear_refresh(n->kern, &l[i]);
+        if (l[i].wt)
+            r->layer[r->n++] = &l[i];
+    bug_on(r->n + 4 * ATTENTION_LAYERS > REFRESH_MAX); /* room for attention's */
 }
 
-void nets_refresh(struct nets *n, uint32_t groups)
+static void refresh_attention(struct refresh *r, struct attention *a)
 {
-    for (int i = 0; i < NET_HEADS; i++)
-        if (groups >> head_form[i].group & 1)
-            refresh_head(n, (enum net_head)i);
-    if (groups >> NET_FILTER & 1) {
-        refresh_lins(n, n->encoder, 4);
-        onehot_refresh(n->kern, &n->trans_in);
-        attention_refresh(n->kern, &n->trans_attn);
-        gru_refresh(n->kern, &n->gru);
-        refresh_lins(n, &n->post_h, 1);
-        refresh_lins(n, &n->post_e, 1);
-        refresh_lins(n, &n->posterior, 1);
+    if (a->layers > 0 && a->layer[0].qkv.wt)
+        r->n += attention_linears(r->layer + r->n, a);
+}
+
+static void refresh_task(void *arg, size_t task, size_t worker)
+{
+    const struct refresh *r = arg;
+    (void)worker;
+    linear_refresh(r->kern, r->layer[task]);
+}
+
+static void refresh_filter(struct refresh *r, struct nets *n)
+{
+    refresh_add(r, &n->trans_in.cat, 1);
+    refresh_add(r, n->encoder, 4);
+    refresh_add(r, &n->gru.ih, 1);
+    refresh_add(r, &n->gru.hh, 1);
+    refresh_add(r, &n->post_h, 1);
+    refresh_add(r, &n->post_e, 1);
+    refresh_add(r, &n->posterior, 1);
+    refresh_attention(r, &n->trans_attn);
+}
+
+void nets_refresh(struct nets *n, uint32_t groups, struct pool *pool)
+{
+    struct refresh r = {.kern = n->kern};
+    for (int i = 0; i < NET_HEADS; i++) {
+        struct net_mlp *m = &n->head[i];
+        if (!(groups >> head_form[i].group & 1))
+            continue;
+        refresh_add(&r, &m->in.cat, 1);
+        refresh_add(&r, &m->in.dense, 1);
+        refresh_add(&r, m->lin, m->depth - 1);
     }
     if (groups >> NET_IMAGINE & 1)
-        refresh_lins(n, n->prior, 2);
+        refresh_add(&r, n->prior, 2);
     if (groups >> NET_DECODE & 1) {
-        refresh_lins(n, &n->decoder_out, 1);
-        refresh_lins(n, n->action_info, 3);
+        refresh_add(&r, &n->decoder_out, 1);
+        refresh_add(&r, n->action_info, 3);
     }
     if (groups >> NET_CRITIC & 1) {
-        onehot_refresh(n->kern, &n->critic_in);
-        attention_refresh(n->kern, &n->critic_attn);
-        refresh_lins(n, n->critic_head, 2);
+        refresh_add(&r, n->critic_head, 2);
+        refresh_attention(&r, &n->critic_attn);
     }
+    if (groups >> NET_FILTER & 1)
+        refresh_filter(&r, n);
+    pool_run(pool, refresh_task, &r, r.n);
 }
 
 /* ------------------------------------------------------------------------------- prepare */
@@ -337,7 +368,7 @@ static void prepare_lin(const struct nets *n, const struct linear *l)
 {
     const size_t joint = n->d.N, rows[] = {0, NETS_BLOCK / joint * joint, joint};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        kern_prepare(n->kern, rows[i], l->out_pad, l->in, l->out_pad, l->in, l->out_pad,
+        kern_prepare(n->kern, rows[i], l->out_pad, l->in, l->out_pad, l->in, l->ld,
                      l->b != NULL);
 }
 

@@ -12,22 +12,12 @@
 
 #include <string.h>
 
-enum activation { ACT_NONE, ACT_RELU, ACT_ELU };
-
-static void activate(const struct kern *k, enum activation act, float *y, size_t count)
+static void activate_backward(const struct kern *k, enum kern_act act, float *d, const float *y,
+                              size_t count)
 {
-    if (act == ACT_RELU)
-        k->relu(y, y, count);
-    else if (act == ACT_ELU)
-        k->elu(y, y, count);
-}
-
-static void activate_backward(const struct kern *k, enum activation act, float *d,
-                              const float *y, size_t count)
-{
-    if (act == ACT_RELU)
+    if (act == KERN_RELU)
         k->relu_backward(d, y, count);
-    else if (act == ACT_ELU)
+    else if (act == KERN_ELU)
         k->elu_backward(d, y, count);
 }
 
@@ -57,17 +47,16 @@ static void mlp_carve(struct mlp_tape *t, size_t depth, size_t D, size_t out, si
 
 /* y[i] = act(W y[i-1] + b) for a layer above the first. */
 static void layer_forward(const struct kern *k, const struct linear *l, struct mlp_tape *t,
-                          size_t i, enum activation act, size_t row0, size_t rows)
+                          size_t i, enum kern_act act, size_t row0, size_t rows)
 {
     size_t ldx = l->in_pad, ldy = l->out_pad;
     float *y = t->y[i] + row0 * ldy;
-    linear_forward(k, l, y, ldy, t->y[i - 1] + row0 * ldx, ldx, rows);
-    activate(k, act, y, rows * ldy);
+    linear_layer(k, l, act, y, ldy, t->y[i - 1] + row0 * ldx, ldx, rows);
 }
 
 /* d[i-1] = act'(y[i-1]) * W^T d[i]. */
 static void layer_backward(const struct kern *k, const struct linear *l, struct mlp_tape *t,
-                           size_t i, enum activation below, size_t row0, size_t rows)
+                           size_t i, enum kern_act below, size_t row0, size_t rows)
 {
     size_t ldx = l->in_pad, ldy = l->out_pad;
     float *dx = t->d[i - 1] + row0 * ldx;
@@ -111,15 +100,14 @@ void head_forward(const struct nets *n, enum net_head which, struct mlp_tape *t,
 {
     const struct kern *k = n->kern;
     const struct net_mlp *m = &n->head[which];
-    enum activation act = m->elu ? ACT_ELU : ACT_RELU;
+    enum kern_act act = net_act(m);
     size_t D = n->d.D;
     float *y = t->y[0] + row0 * D;
 
-    onehot_forward(k, &m->in, y, D, index, NULL, NULL, h, D, rows);
-    activate(k, act, y, rows * D);
+    onehot_forward(k, &m->in, act, y, D, index, NULL, NULL, h, D, rows);
     for (size_t i = 1; i < m->depth; i++) {
         bool last = i + 1 == m->depth;
-        layer_forward(k, &m->lin[i - 1], t, i, last && !m->act_last ? ACT_NONE : act, row0,
+        layer_forward(k, &m->lin[i - 1], t, i, last && !m->act_last ? KERN_LINEAR : act, row0,
                       rows);
     }
 }
@@ -129,7 +117,7 @@ void head_backward(const struct nets *n, enum net_head which, struct mlp_tape *t
 {
     const struct kern *k = n->kern;
     const struct net_mlp *m = &n->head[which];
-    enum activation act = m->elu ? ACT_ELU : ACT_RELU;
+    enum kern_act act = net_act(m);
     size_t D = n->d.D, last = m->depth - 1, ld = kern_pad(m->out);
 
     if (m->act_last)
@@ -178,16 +166,16 @@ void encoder_forward(const struct nets *n, struct mlp_tape *t, const float *obs,
 {
     size_t D = n->d.D;
     float *y = t->y[0] + row0 * D;
-    linear_forward(n->kern, &n->encoder[0], y, D, obs, n->d.O, rows);
-    activate(n->kern, ACT_RELU, y, rows * D);
+    linear_layer(n->kern, &n->encoder[0], KERN_RELU, y, D, obs, n->d.O, rows);
     for (size_t i = 1; i < 4; i++)
-        layer_forward(n->kern, &n->encoder[i], t, i, i < 3 ? ACT_RELU : ACT_NONE, row0, rows);
+        layer_forward(n->kern, &n->encoder[i], t, i, i < 3 ? KERN_RELU : KERN_LINEAR, row0,
+                      rows);
 }
 
 void encoder_backward(const struct nets *n, struct mlp_tape *t, size_t row0, size_t rows)
 {
     for (size_t i = 3; i > 0; i--)
-        layer_backward(n->kern, &n->encoder[i], t, i, ACT_RELU, row0, rows);
+        layer_backward(n->kern, &n->encoder[i], t, i, KERN_RELU, row0, rows);
 }
 
 size_t encoder_jobs(struct dw_job *jobs, const struct nets *n, const struct mlp_tape *t,
@@ -216,18 +204,17 @@ void info_forward(const struct nets *n, struct mlp_tape *t, const float *z, size
 {
     size_t D = n->d.D;
     float *y = t->y[0] + row0 * D;
-    linear_forward(n->kern, &n->action_info[0], y, D, z, D, rows);
-    activate(n->kern, ACT_ELU, y, rows * D);
-    layer_forward(n->kern, &n->action_info[1], t, 1, ACT_RELU, row0, rows);
-    layer_forward(n->kern, &n->action_info[2], t, 2, ACT_NONE, row0, rows);
+    linear_layer(n->kern, &n->action_info[0], KERN_ELU, y, D, z, D, rows);
+    layer_forward(n->kern, &n->action_info[1], t, 1, KERN_RELU, row0, rows);
+    layer_forward(n->kern, &n->action_info[2], t, 2, KERN_LINEAR, row0, rows);
 }
 
 void info_backward(const struct nets *n, struct mlp_tape *t, float *d_z, size_t row0,
                    size_t rows)
 {
     size_t D = n->d.D;
-    layer_backward(n->kern, &n->action_info[2], t, 2, ACT_RELU, row0, rows);
-    layer_backward(n->kern, &n->action_info[1], t, 1, ACT_ELU, row0, rows);
+    layer_backward(n->kern, &n->action_info[2], t, 2, KERN_RELU, row0, rows);
+    layer_backward(n->kern, &n->action_info[1], t, 1, KERN_ELU, row0, rows);
     linear_backward_input(n->kern, &n->action_info[0], d_z, D, t->d[0] + row0 * D, D, rows,
                           true);
 }
@@ -258,16 +245,15 @@ void prior_forward(const struct nets *n, struct mlp_tape *t, const float *h, siz
 {
     size_t D = n->d.D;
     float *y = t->y[0] + row0 * D;
-    linear_forward(n->kern, &n->prior[0], y, D, h, D, rows);
-    activate(n->kern, ACT_RELU, y, rows * D);
-    layer_forward(n->kern, &n->prior[1], t, 1, ACT_NONE, row0, rows);
+    linear_layer(n->kern, &n->prior[0], KERN_RELU, y, D, h, D, rows);
+    layer_forward(n->kern, &n->prior[1], t, 1, KERN_LINEAR, row0, rows);
 }
 
 void prior_backward(const struct nets *n, struct mlp_tape *t, float *d_h, size_t row0,
                     size_t rows)
 {
     size_t D = n->d.D;
-    layer_backward(n->kern, &n->prior[1], t, 1, ACT_RELU, row0, rows);
+    layer_backward(n->kern, &n->prior[1], t, 1, KERN_RELU, row0, rows);
     linear_backward_input(n->kern, &n->prior[0], d_h, D, t->d[0] + row0 * D, D, rows, true);
 }
 
@@ -285,16 +271,15 @@ void posterior_forward(const struct nets *n, struct mlp_tape *t, const float *h,
     size_t D = n->d.D;
     float *y = t->y[0] + row0 * D;
     linear_forward(n->kern, &n->post_h, y, D, h, D, rows);
-    linear_add(n->kern, &n->post_e, y, D, e, D, rows);
-    activate(n->kern, ACT_RELU, y, rows * D);
-    layer_forward(n->kern, &n->posterior, t, 1, ACT_NONE, row0, rows);
+    linear_add(n->kern, &n->post_e, KERN_RELU, y, D, e, D, rows);
+    layer_forward(n->kern, &n->posterior, t, 1, KERN_LINEAR, row0, rows);
 }
 
 void posterior_backward(const struct nets *n, struct mlp_tape *t, float *d_h, float *d_e,
                         size_t row0, size_t rows)
 {
     size_t D = n->d.D;
-    layer_backward(n->kern, &n->posterior, t, 1, ACT_RELU, row0, rows);
+    layer_backward(n->kern, &n->posterior, t, 1, KERN_RELU, row0, rows);
     const float *d = t->d[0] + row0 * D;
     linear_backward_input(n->kern, &n->post_h, d_h, D, d, D, rows, true);
     linear_backward_input(n->kern, &n->post_e, d_e, D, d, D, rows, false);
@@ -340,8 +325,7 @@ void trans_forward(const struct nets *n, struct trans_tape *t, float *h_next,
     size_t D = n->d.D;
     float *u = t->u + row0 * D, *h = t->gru.h + row0 * D;
 
-    onehot_forward(k, &n->trans_in, u, D, index, skip, action, NULL, 0, rows);
-    activate(k, ACT_RELU, u, rows * D);
+    onehot_forward(k, &n->trans_in, KERN_RELU, u, D, index, skip, action, NULL, 0, rows);
     attention_forward(k, &n->trans_attn, &t->attn, t->gru.x + row0 * D, u, row0, rows, scratch);
     for (size_t r = 0; r < rows; r++) {
         if (!h_prev || (skip && skip[r]))
@@ -384,7 +368,7 @@ void trans_backward(const struct nets *n, struct trans_tape *t, float *d_s_prev,
     gru_backward(k, &n->gru, &t->gru, d_y, d_h_prev ? d_h : NULL, d_next, row0, rows);
     memset(d_u, 0, rows * D * sizeof(float));
     attention_backward(k, &n->trans_attn, &t->attn, d_u, d_y, row0, rows, rest);
-    activate_backward(k, ACT_RELU, d_u, t->u + row0 * D, rows * D);
+    activate_backward(k, KERN_RELU, d_u, t->u + row0 * D, rows * D);
     if (d_h_prev)
         add_to_previous(n, t, d_s_prev, d_h_prev, d_h, skip, row0, rows);
 }
@@ -440,12 +424,10 @@ void critic_forward(const struct nets *n, struct critic_tape *t, const uint8_t *
     size_t D = n->d.D, ld = kern_pad(1);
     float *x = t->x + row0 * D, *a = t->a + row0 * D, *f = t->f + row0 * D;
 
-    onehot_forward(k, &n->critic_in, x, D, index, NULL, NULL, h, D, rows);
-    activate(k, ACT_RELU, x, rows * D);
+    onehot_forward(k, &n->critic_in, KERN_RELU, x, D, index, NULL, NULL, h, D, rows);
     attention_forward(k, &n->critic_attn, &t->attn, a, x, row0, rows, scratch);
-    activate(k, ACT_RELU, a, rows * D);
-    linear_forward(k, &n->critic_head[0], f, D, a, D, rows);
-    activate(k, ACT_RELU, f, rows * D);
+    k->relu(a, a, rows * D);
+    linear_layer(k, &n->critic_head[0], KERN_RELU, f, D, a, D, rows);
     linear_forward(k, &n->critic_head[1], t->v + row0 * ld, ld, f, D, rows);
 }
 
@@ -457,12 +439,12 @@ void critic_backward(const struct nets *n, struct critic_tape *t, size_t row0, s
     float *d_x = t->d_x + row0 * D, *d_f = t->d_f + row0 * D, *d_a = scratch;
 
     linear_backward_input(k, &n->critic_head[1], d_f, D, t->d_v + row0 * ld, ld, rows, false);
-    activate_backward(k, ACT_RELU, d_f, t->f + row0 * D, rows * D);
+    activate_backward(k, KERN_RELU, d_f, t->f + row0 * D, rows * D);
     linear_backward_input(k, &n->critic_head[0], d_a, D, d_f, D, rows, false);
-    activate_backward(k, ACT_RELU, d_a, t->a + row0 * D, rows * D);
+    activate_backward(k, KERN_RELU, d_a, t->a + row0 * D, rows * D);
     memset(d_x, 0, rows * D * sizeof(float));
     attention_backward(k, &n->critic_attn, &t->attn, d_x, d_a, row0, rows, scratch + rows * D);
-    activate_backward(k, ACT_RELU, d_x, t->x + row0 * D, rows * D);
+    activate_backward(k, KERN_RELU, d_x, t->x + row0 * D, rows * D);
 }
 
 size_t critic_jobs(struct dw_job *jobs, const struct nets *n, const struct critic_tape *t,

@@ -147,14 +147,23 @@ int attention_bind(struct attention *a, const struct params *p, const char *pref
     return 0;
 }
 
+size_t attention_linears(struct linear **out, struct attention *a)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->layers; i++) {
+        out[n++] = &a->layer[i].qkv;
+        out[n++] = &a->layer[i].out;
+        out[n++] = &a->layer[i].ff1;
+        out[n++] = &a->layer[i].ff2;
+    }
+    return n;
+}
+
 void attention_refresh(const struct kern *k, struct attention *a)
 {
-    for (size_t i = 0; i < a->layers; i++) {
-        linear_refresh(k, &a->layer[i].qkv);
-        linear_refresh(k, &a->layer[i].out);
-        linear_refresh(k, &a->layer[i].ff1);
-        linear_refresh(k, &a->layer[i].ff2);
-    }
+    struct linear *l[4 * ATTENTION_LAYERS];
+    for (size_t n = attention_linears(l, a); n-- > 0;)
+        linear_refresh(k, l[n]);
 }
 
 /* -------------------------------------------------------------------------------- forward */
@@ -189,8 +198,7 @@ void attention_infer(const struct kern *k, const struct attention *a, float *y, 
         linear_forward(k, &l->out, branch, D, ctx, D, rows);
         k->add(branch, y, n);
         norm_forward(k, &l->n1, y, NULL, NULL, branch, rows);
-        linear_forward(k, &l->ff1, ctx, D, y, D, rows);
-        k->relu(ctx, ctx, n);
+        linear_layer(k, &l->ff1, KERN_RELU, ctx, D, y, D, rows);
         linear_forward(k, &l->ff2, branch, D, ctx, D, rows);
         k->add(branch, y, n);
         norm_forward(k, &l->n2, y, NULL, NULL, branch, rows);
@@ -304,8 +312,7 @@ void attention_forward(const struct kern *k, const struct attention *a,
         drop(k, t, branch, mask_at(a, t, i, DROP_OUT, row0), n);
         k->add(branch, p->x + at, n);
         norm_forward(k, &l->n1, p->x1 + at, p->xhat1 + at, p->rstd1 + row0, branch, rows);
-        linear_forward(k, &l->ff1, p->f + at, D, p->x1 + at, D, rows);
-        k->relu(p->f + at, p->f + at, n);
+        linear_layer(k, &l->ff1, KERN_RELU, p->f + at, D, p->x1 + at, D, rows);
         drop(k, t, p->f + at, mask_at(a, t, i, DROP_FF, row0), n);
         linear_forward(k, &l->ff2, branch, D, p->f + at, D, rows);
         drop(k, t, branch, mask_at(a, t, i, DROP_FFOUT, row0), n);
@@ -323,7 +330,7 @@ static void layer_backward(const struct kern *k, const struct attention *a,
 {
     const struct attention_layer *l = &a->layer[i];
     const struct attention_tape_layer *p = &t->layer[i];
-    const size_t D = a->D, n = rows * D, at = row0 * D, bytes = n * sizeof(float);
+    const size_t D = a->D, n = rows * D, at = row0 * D;
     const struct kern_attn ka = {.G = rows / a->N,
                                  .N = a->N,
                                  .H = a->heads,
@@ -334,9 +341,7 @@ static void layer_backward(const struct kern *k, const struct attention *a,
     float *d_out = p->d_out + at, *d_qkv = p->d_qkv + 3 * at;
 
     /* norm2's input is x1 + drop(ff2(f)): both get its gradient */
-    memset(d_f2, 0, bytes);
-    norm_backward(k, &l->n2, d_f2, p->d_y2 + at, p->xhat2 + at, p->rstd2 + row0, rows);
-    memcpy(d_y1, d_f2, bytes);
+    norm_backward(k, &l->n2, d_f2, d_y1, p->d_y2 + at, p->xhat2 + at, p->rstd2 + row0, rows);
     drop(k, t, d_f2, mask_at(a, t, i, DROP_FFOUT, row0), n);
     linear_backward_input(k, &l->ff2, d_f1, D, d_f2, D, rows, false);
     drop(k, t, d_f1, mask_at(a, t, i, DROP_FF, row0), n);
@@ -345,9 +350,7 @@ static void layer_backward(const struct kern *k, const struct attention *a,
     linear_backward_input(k, &l->ff1, d_y1, D, d_f1, D, rows, true);
 
     /* norm1's input is x + drop(out(ctx)) */
-    memset(d_out, 0, bytes);
-    norm_backward(k, &l->n1, d_out, d_y1, p->xhat1 + at, p->rstd1 + row0, rows);
-    memcpy(dx, d_out, bytes);
+    norm_backward(k, &l->n1, d_out, dx, d_y1, p->xhat1 + at, p->rstd1 + row0, rows);
     drop(k, t, d_out, mask_at(a, t, i, DROP_OUT, row0), n);
     float *d_ctx = dx + n; /* the second third of the scratch */
     linear_backward_input(k, &l->out, d_ctx, D, d_out, D, rows, false);

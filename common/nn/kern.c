@@ -58,6 +58,7 @@ static const struct kern *with_xsmm(const struct kern *plain)
             made.xsmm = *plain;
             made.xsmm.products = "libxsmm";
             made.xsmm.gemm = xsmm_gemm;
+            made.xsmm.layer = xsmm_layer;
             made.xsmm.gemm_dw = xsmm_gemm_dw;
         }
     }
@@ -74,6 +75,7 @@ int kern_blas(const struct kern **out)
         openblas_set_num_threads(1); /* the pool is ours, one call per thread */
         made.blas = *kern_ref();
         made.blas.gemm = blas_gemm;
+        made.blas.layer = blas_layer;
         made.blas.gemm_dw = blas_gemm_dw;
         made.blas.products = "openblas";
         made.blas.name = "blas";

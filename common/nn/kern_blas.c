@@ -15,6 +15,19 @@ void blas_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
                 1, x, (blasint)ldx, w, (blasint)ldw, accumulate ? 1 : 0, y, (blasint)ldy);
 }
 
+void blas_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                const float *bias, enum kern_act act, size_t M, size_t N, size_t K)
+{
+    const struct kern *k = kern_ref();
+    if (bias)
+        k->fill_rows(y, ldy, bias, M, N);
+    blas_gemm(y, ldy, x, ldx, w, ldw, M, N, K, true);
+    for (size_t m = 0; m < M && act == KERN_RELU; m++)
+        k->relu(y + m * ldy, y + m * ldy, N);
+    for (size_t m = 0; m < M && act == KERN_ELU; m++)
+        k->elu(y + m * ldy, y + m * ldy, N);
+}
+
 void blas_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
                   size_t ldy, size_t R, size_t N, size_t K)
 {

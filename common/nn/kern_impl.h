@@ -187,25 +187,74 @@ static void k_gather(float *y, size_t ldy, const struct kern_rows *r, size_t M, 
     }
 }
 
-static void add_row(float *to, const float *from, size_t n)
+/* Rows of a block, by class: first[k] and next[m] chain the rows of class k in ascending order,
+ * so that a class's sum stays in registers while its rows are added. */
+enum { SCATTER_ROWS = 256, SCATTER_END = SCATTER_ROWS };
+struct scatter_lists {
+    uint16_t first[256], next[SCATTER_ROWS];
+};
+
+static void scatter_sort(struct scatter_lists *l, const uint8_t *index, size_t stride,
+                         const uint8_t *skip, size_t M)
 {
-    for (size_t i = 0; i < n; i += 16)
-        v_store_n(to + i, v_add(v_load_n(to + i, n - i), v_load_n(from + i, n - i)), n - i);
+    for (size_t k = 0; k < 256; k++)
+        l->first[k] = SCATTER_END;
+    for (size_t m = M; m-- > 0;) {
+        if (skip && skip[m])
+            continue;
+        const uint8_t k = index[m * stride];
+        l->next[m] = l->first[k];
+        l->first[k] = (uint16_t)m;
+    }
 }
 
-static void k_scatter(float *dcat, float *dact, size_t ld, const struct kern_rows *r,
-                      const float *dy, size_t ldy, size_t M, size_t N)
+static inline __attribute__((always_inline)) void scatter_sum(float *to, const float *dy,
+                                                              size_t ldy, const uint16_t *next,
+                                                              size_t m, const size_t V)
 {
-    for (size_t m = 0; m < M; m++) {
-        const float *from = dy + m * ldy;
-        if (dcat && (!r->skip || !r->skip[m])) {
-            const uint8_t *index = r->index + m * r->C;
-            for (size_t c = 0; c < r->C; c++)
-                add_row(dcat + (c * r->K + index[c]) * ld, from, N);
+    vf acc[VEC_GATHER];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < V; i++)
+        acc[i] = v_load(to + i * 16);
+    for (; m != SCATTER_END; m = next[m])
+#pragma GCC unroll 16
+        for (size_t i = 0; i < V; i++)
+            acc[i] = v_add(acc[i], v_load(dy + m * ldy + i * 16));
+#pragma GCC unroll 16
+    for (size_t i = 0; i < V; i++)
+        v_store(to + i * 16, acc[i]);
+}
+
+/* One categorical of K classes: to[class of row m] += dy row m. */
+static void scatter_one(float *to, size_t ld, size_t K, const uint8_t *index, size_t stride,
+                        const uint8_t *skip, const float *dy, size_t ldy, size_t M, size_t N)
+{
+    struct scatter_lists l;
+    for (size_t m0 = 0; m0 < M; m0 += SCATTER_ROWS) {
+        const size_t left = M - m0, rows = left < SCATTER_ROWS ? left : SCATTER_ROWS;
+        const float *from = dy + m0 * ldy;
+        scatter_sort(&l, index + m0 * stride, stride, skip ? skip + m0 : NULL, rows);
+        for (size_t k = 0; k < K; k++) {
+            const size_t m = l.first[k], wide = 16 * VEC_GATHER;
+            if (m == SCATTER_END)
+                continue;
+            size_t n = 0;
+            for (; n + wide <= N; n += wide)
+                scatter_sum(to + k * ld + n, from + n, ldy, l.next, m, VEC_GATHER);
+            for (; n < N; n += 32)
+                scatter_sum(to + k * ld + n, from + n, ldy, l.next, m, 2);
         }
-        if (dact && r->action && r->action[m] != KERN_NONE)
-            add_row(dact + r->action[m] * ld, from, N);
     }
+}
+
+static void k_scatter(float *dcat, float *dact, size_t ld, const struct kern_rows *r, size_t c0,
+                      size_t c1, const float *dy, size_t ldy, size_t M, size_t N)
+{
+    bug_on(N % KERN_PAD != 0);
+    for (size_t c = c0; dcat && c < c1; c++)
+        scatter_one(dcat + c * r->K * ld, ld, r->K, r->index + c, r->C, r->skip, dy, ldy, M, N);
+    if (dact && r->action) /* KERN_NONE is no class below it */
+        scatter_one(dact, ld, KERN_NONE, r->action, 1, NULL, dy, ldy, M, N);
 }
 
 /* -------------------------------------------------------------------------- categoricals */
@@ -397,8 +446,8 @@ static void k_norm(float *y, float *xhat, float *rstd, const float *x, const flo
     }
 }
 
-static void k_norm_backward(float *dx, const float *dy, const float *xhat, const float *rstd,
-                            const float *gamma, size_t M, size_t D)
+static void k_norm_backward(float *dx, float *again, const float *dy, const float *xhat,
+                            const float *rstd, const float *gamma, size_t M, size_t D)
 {
     const vf d = v_set((float)D);
     bug_on(D % 16 != 0);
@@ -415,8 +464,10 @@ static void k_norm_backward(float *dx, const float *dy, const float *xhat, const
         for (size_t i = 0; i < D; i += 16) {
             const vf g = v_sub(v_mul(v_load(dm + i), v_load(gamma + i)), s);
             const vf e = v_fnma(v_load(hm + i), t, g);
-            float *out = dx + m * D + i;
-            v_store(out, v_fma(rs, e, v_load(out)));
+            const vf r = v_fma(rs, e, v_zero());
+            v_store(dx + m * D + i, r);
+            if (again)
+                v_store(again + m * D + i, r);
         }
     }
 }
@@ -491,32 +542,27 @@ static inline float attn_scale(size_t width)
     return 1.0f / __builtin_sqrtf((float)width);
 }
 
-/* out[0..n) = chain over j of w[j] * rows[j*ld ..] */
-static inline void mix(float *out, const float *w, const float *rows, size_t ld, size_t J,
-                       size_t n)
+/* out[0..n) = chain over j of w[j*step] * rows[j*ld ..] */
+static inline void mix(float *out, const float *w, size_t step, const float *rows, size_t ld,
+                       size_t J, size_t n)
 {
+    if (n == 32) { /* the width of a head at the paper's sizes */
+        vf a = v_zero(), b = v_zero();
+        for (size_t j = 0; j < J; j++) {
+            const vf wj = v_set(w[j * step]);
+            a = v_fma(wj, v_load(rows + j * ld), a);
+            b = v_fma(wj, v_load(rows + j * ld + 16), b);
+        }
+        v_store(out, a);
+        v_store(out + 16, b);
+        return;
+    }
     for (size_t i = 0; i < n; i += 16) {
         vf acc = v_zero();
         for (size_t j = 0; j < J; j++)
-            acc = v_fma(v_set(w[j]), v_load_n(rows + j * ld + i, n - i), acc);
+            acc = v_fma(v_set(w[j * step]), v_load_n(rows + j * ld + i, n - i), acc);
         v_store_n(out + i, acc, n - i);
     }
-}
-
-/* softmax of s[0..N) */
-static inline void attn_softmax(float *s, size_t N)
-{
-    const vf top = v_set(row_max(s, N));
-    vf e[ATTN_MAX / 16], acc = v_zero();
-    for (size_t i = 0; i < N; i += 16) {
-        float part[16] = {0}; /* lanes past the end: 0, not e^-top */
-        v_store_n(part, v_exp(v_sub(v_load_n(s + i, N - i), top)), N - i);
-        e[i / 16] = v_load(part);
-        acc = v_add(acc, e[i / 16]);
-    }
-    const vf inverse = v_div(v_set(1), v_set(v_sum(acc)));
-    for (size_t i = 0; i < N; i += 16)
-        v_store_n(s + i, v_mul(e[i / 16], inverse), N - i);
 }
 
 static inline void attn_drop(float *w, const uint8_t *mask, float keep, size_t N)
@@ -527,69 +573,214 @@ static inline void attn_drop(float *w, const uint8_t *mask, float keep, size_t N
     }
 }
 
+/* Attention works on bundles: as many heads of a group as fill sixteen lanes, a lane being a
+ * row of scores (head, agent). Sixteen rows' dot products are summed at once, and sums over j
+ * run in the order of the reduction tree, lane by lane: the bits of row after row. */
+struct bundle {
+    size_t heads, rows; /* rows = heads * N <= ATTN_MAX */
+    size_t at;          /* first row among the probabilities' [G][H][N] */
+};
+
+static inline size_t bundle_heads(const struct kern_attn *a, size_t h)
+{
+    const size_t fit = a->N < 16 ? 16 / a->N : 1;
+    return a->H - h < fit ? a->H - h : fit;
+}
+
+/* Where the sixteen rows from r0 on find their vectors: each its own x, and y of its head. */
+struct lanes {
+    size_t count;
+    const float *x[16], *y[16];
+};
+
+static inline struct lanes lanes_of(const struct bundle *u, size_t r0, const float *x,
+                                    size_t ldx, const float *y, size_t N, size_t w)
+{
+    struct lanes t = {.count = u->rows - r0 < 16 ? u->rows - r0 : 16};
+    size_t h = r0 / N, i = r0 % N;
+    for (size_t l = 0; l < t.count; l++) {
+        t.x[l] = x + i * ldx + h * w;
+        t.y[l] = y + h * w;
+        if (++i == N) {
+            i = 0;
+            h++;
+        }
+    }
+    return t;
+}
+
+/* Lane l = <its x, its y `at` floats on>, w numbers; lanes past the last are 0. */
+static inline vf lanes_dot(const struct lanes *t, size_t at, size_t w)
+{
+    vf acc[16];
+    for (size_t l = t->count; l < 16; l++)
+        acc[l] = v_zero();
+    if (w == 32) { /* the width of a head at the paper's sizes */
+        for (size_t l = 0; l < t->count; l++) {
+            const float *x = t->x[l], *y = t->y[l] + at;
+            acc[l] =
+                v_fma(v_load(x + 16), v_load(y + 16), v_fma(v_load(x), v_load(y), v_zero()));
+        }
+        return v_sums(acc);
+    }
+    for (size_t l = 0; l < t->count; l++) {
+        acc[l] = v_zero();
+        for (size_t k = 0; k < w; k += 16)
+            acc[l] =
+                v_fma(v_load_n(t->x[l] + k, w - k), v_load_n(t->y[l] + at + k, w - k), acc[l]);
+    }
+    return v_sums(acc);
+}
+
+/* The reduction tree over e[0..n), n <= 32, missing elements 0. e is used up. */
+static inline vf tree_sum(vf *e, size_t n)
+{
+    for (size_t half = 16; half > 0; half /= 2)
+        for (size_t i = 0; i + half < n && i < half; i++)
+            e[i] = v_add(e[i], e[i + half]);
+    return e[0];
+}
+
+/* Lane-wise softmax of s[0..N). */
+static inline void bundle_softmax(vf *s, size_t N)
+{
+    vf top = s[0], e[ATTN_MAX];
+    for (size_t j = 1; j < N; j++)
+        top = v_max(top, s[j]);
+    for (size_t j = 0; j < N; j++)
+        e[j] = s[j] = v_exp(v_sub(s[j], top));
+    const vf inverse = v_div(v_set(1), tree_sum(e, N));
+    for (size_t j = 0; j < N; j++)
+        s[j] = v_mul(s[j], inverse);
+}
+
+/* Rows r0.. of a bundle, from lanes to w[row][j]. */
+static inline void bundle_rows(float (*w)[ATTN_MAX], const vf *s, size_t r0, size_t count,
+                               size_t N)
+{
+    float lane[16];
+    for (size_t j = 0; j < N; j++) {
+        v_store(lane, s[j]);
+        for (size_t l = 0; l < count; l++)
+            w[r0 + l][j] = lane[l];
+    }
+}
+
+static void attn_bundle(float *ctx, float *prob, const float *qkv, const struct kern_attn *a,
+                        const struct bundle *u)
+{
+    const size_t N = a->N, D = a->D, w = D / a->H;
+    const vf scale = v_set(attn_scale(w));
+    float p[ATTN_MAX][ATTN_MAX];
+    for (size_t r0 = 0; r0 < u->rows; r0 += 16) {
+        const struct lanes t = lanes_of(u, r0, qkv, 3 * D, qkv + D, N, w);
+        vf s[ATTN_MAX];
+        for (size_t j = 0; j < N; j++)
+            s[j] = v_mul(lanes_dot(&t, j * 3 * D, w), scale);
+        bundle_softmax(s, N);
+        bundle_rows(p, s, r0, t.count, N);
+    }
+    for (size_t r = 0; r < u->rows; r++) {
+        const size_t at = (u->at + r) * N, h = r / N;
+        if (prob)
+            memcpy(prob + at, p[r], N * sizeof *p[r]);
+        if (a->mask)
+            attn_drop(p[r], a->mask + at, a->keep, N);
+        mix(ctx + r % N * D + h * w, p[r], 1, qkv + 2 * D + h * w, 3 * D, N, w);
+    }
+}
+
 static void k_attn(float *ctx, float *prob, const float *qkv, const struct kern_attn *a)
 {
-    const size_t N = a->N, H = a->H, D = a->D, w = D / H;
-    const float scale = attn_scale(w);
+    const size_t N = a->N, D = a->D, w = D / a->H;
     bug_on(N > ATTN_MAX);
     for (size_t g = 0; g < a->G; g++)
-        for (size_t h = 0; h < H; h++) {
-            const float *q = qkv + g * N * 3 * D + h * w, *kk = q + D, *v = q + 2 * D;
-            const size_t at = (g * H + h) * N * N;
-            /* all scores first: a row's vector load then finds its scalar stores long done */
-            float s[ATTN_MAX][ATTN_MAX];
-            for (size_t i = 0; i < N; i++)
-                for (size_t j = 0; j < N; j++)
-                    s[i][j] = dot16(q + i * 3 * D, kk + j * 3 * D, w) * scale;
-            for (size_t i = 0; i < N; i++) {
-                attn_softmax(s[i], N);
-                if (prob)
-                    memcpy(prob + at + i * N, s[i], N * sizeof *s[i]);
-                if (a->mask)
-                    attn_drop(s[i], a->mask + at + i * N, a->keep, N);
-            }
-            for (size_t i = 0; i < N; i++)
-                mix(ctx + (g * N + i) * D + h * w, s[i], v, 3 * D, N, w);
+        for (size_t h = 0, n; h < a->H; h += n) {
+            n = bundle_heads(a, h);
+            const struct bundle u = {n, n * N, (g * a->H + h) * N};
+            attn_bundle(ctx + g * N * D + h * w, prob, qkv + g * N * 3 * D + h * w, a, &u);
         }
+}
+
+/* Lane l = prob[row r0 + l][j], 0 past count. */
+static inline vf prob_lanes(const float *prob, size_t r0, size_t count, size_t j, size_t N)
+{
+    float lane[16] = {0};
+    for (size_t l = 0; l < count; l++)
+        lane[l] = prob[(r0 + l) * N + j];
+    return v_load(lane);
+}
+
+static inline vf mask_lanes(vf x, const uint8_t *mask, size_t r0, size_t count, size_t j,
+                            size_t N, float keep)
+{
+    uint8_t lane[16] = {0};
+    for (size_t l = 0; l < count; l++)
+        lane[l] = mask[(r0 + l) * N + j];
+    return v_select(v_bytes(lane, 16), v_mul(x, v_set(keep)), v_zero());
+}
+
+/* Gradients of a bundle's scores and the weights that were used, [row][j] each. */
+static void attn_bundle_scores(float (*ds)[ATTN_MAX], float (*used)[ATTN_MAX],
+                               const float *dctx, const float *prob, const float *qkv,
+                               const struct kern_attn *a, const struct bundle *u)
+{
+    const size_t N = a->N, D = a->D, w = D / a->H;
+    const vf scale = v_set(attn_scale(w));
+    const float *pu = prob + u->at * N;
+    const uint8_t *mask = a->mask ? a->mask + u->at * N : NULL;
+    for (size_t r0 = 0; r0 < u->rows; r0 += 16) {
+        const struct lanes t = lanes_of(u, r0, dctx, D, qkv + 2 * D, N, w);
+        const size_t count = t.count;
+        vf p[ATTN_MAX], da[ATTN_MAX], part[ATTN_MAX];
+        for (size_t j = 0; j < N; j++) {
+            p[j] = prob_lanes(pu, r0, count, j, N);
+            da[j] = lanes_dot(&t, j * 3 * D, w);
+            if (mask)
+                da[j] = mask_lanes(da[j], mask, r0, count, j, N, a->keep);
+            /* accumulators l take l and l + 16 */
+            part[j % 16] = v_fma(p[j], da[j], j < 16 ? v_zero() : part[j % 16]);
+        }
+        const vf dot = tree_sum(part, N < 16 ? N : 16);
+        bundle_rows(used, p, r0, count, N);
+        for (size_t j = 0; j < N; j++)
+            da[j] = v_mul(v_mul(p[j], v_sub(da[j], dot)), scale);
+        bundle_rows(ds, da, r0, count, N);
+    }
+    for (size_t r = 0; r < u->rows && mask; r++)
+        attn_drop(used[r], mask + r * N, a->keep, N);
+}
+
+static void attn_bundle_backward(float *dqkv, const float *dctx, const float *prob,
+                                 const float *qkv, const struct kern_attn *a,
+                                 const struct bundle *u)
+{
+    const size_t N = a->N, D = a->D, w = D / a->H;
+    float ds[ATTN_MAX][ATTN_MAX], used[ATTN_MAX][ATTN_MAX];
+    attn_bundle_scores(ds, used, dctx, prob, qkv, a, u);
+    for (size_t h = 0; h < u->heads; h++) {
+        const float *q = qkv + h * w, *dc = dctx + h * w;
+        float *dq = dqkv + h * w;
+        for (size_t i = 0; i < N; i++) {
+            mix(dq + i * 3 * D, ds[h * N + i], 1, q + D, 3 * D, N, w);
+            /* what agent i gave to the others: a column */
+            mix(dq + D + i * 3 * D, &ds[h * N][i], ATTN_MAX, q, 3 * D, N, w);
+            mix(dq + 2 * D + i * 3 * D, &used[h * N][i], ATTN_MAX, dc, D, N, w);
+        }
+    }
 }
 
 static void k_attn_backward(float *dqkv, const float *dctx, const float *prob, const float *qkv,
                             const struct kern_attn *a)
 {
-    const size_t N = a->N, H = a->H, D = a->D, w = D / H;
-    const float scale = attn_scale(w);
+    const size_t N = a->N, D = a->D, w = D / a->H;
     bug_on(N > ATTN_MAX);
     for (size_t g = 0; g < a->G; g++)
-        for (size_t h = 0; h < H; h++) {
-            const size_t row = g * N, at = (g * H + h) * N * N;
-            const float *q = qkv + row * 3 * D + h * w, *kk = q + D, *v = q + 2 * D;
-            const float *dc = dctx + row * D + h * w;
-            float *dq = dqkv + row * 3 * D + h * w;
-            /* columns: what agent j gave to every i */
-            float ds[ATTN_MAX][ATTN_MAX], used[ATTN_MAX][ATTN_MAX];
-            for (size_t i = 0; i < N; i++) {
-                const float *p = prob + at + i * N;
-                float pi[ATTN_MAX], da[ATTN_MAX];
-                memcpy(pi, p, N * sizeof *p);
-                for (size_t j = 0; j < N; j++)
-                    da[j] = dot16(dc + i * D, v + j * 3 * D, w);
-                if (a->mask) {
-                    attn_drop(da, a->mask + at + i * N, a->keep, N);
-                    attn_drop(pi, a->mask + at + i * N, a->keep, N);
-                }
-                const float dot = dot16(p, da, N);
-                float dsi[ATTN_MAX];
-                for (size_t j = 0; j < N; j++) {
-                    dsi[j] = p[j] * (da[j] - dot) * scale;
-                    ds[j][i] = dsi[j];
-                    used[j][i] = pi[j];
-                }
-                mix(dq + i * 3 * D, dsi, kk, 3 * D, N, w);
-            }
-            for (size_t j = 0; j < N; j++) {
-                mix(dq + D + j * 3 * D, ds[j], q, 3 * D, N, w);
-                mix(dq + 2 * D + j * 3 * D, used[j], dc, D, N, w);
-            }
+        for (size_t h = 0, n; h < a->H; h += n) {
+            n = bundle_heads(a, h);
+            const struct bundle u = {n, n * N, (g * a->H + h) * N};
+            attn_bundle_backward(dqkv + g * N * 3 * D + h * w, dctx + g * N * D + h * w, prob,
+                                 qkv + g * N * 3 * D + h * w, a, &u);
         }
 }
 
@@ -661,6 +852,26 @@ static void k_drop_mask(uint8_t *mask, const float *u, float rate, size_t n)
     for (size_t i = 0; i < n; i += 16) {
         const vm off = v_lt(v_load_n(u + i, n - i), r);
         vi_store_bytes(mask + i, vi_select(off, vi_set(0), vi_set(1)), n - i);
+    }
+}
+
+/* ---------------------------------------------------------------------------- whole layers */
+
+static void k_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
+                    size_t ldw, const float *bias, enum kern_act act, size_t M, size_t N,
+                    size_t K)
+{
+    enum { ROWS = 32 };
+    for (size_t m = 0; m < M; m += ROWS) {
+        const size_t rows = M - m < ROWS ? M - m : ROWS;
+        float *out = y + m * ldy;
+        if (bias)
+            k_fill_rows(out, ldy, bias, rows, N);
+        k_gemm(out, ldy, x + m * ldx, ldx, w, ldw, rows, N, K, true);
+        for (size_t r = 0; r < rows && act == KERN_RELU; r++)
+            k_relu(out + r * ldy, out + r * ldy, N);
+        for (size_t r = 0; r < rows && act == KERN_ELU; r++)
+            k_elu(out + r * ldy, out + r * ldy, N);
     }
 }
 
@@ -783,7 +994,7 @@ static double k_dsumsq(const float *x, size_t n)
 
 /* clang-format off */
 #define KERN_SLOTS                                                                             \
-    .gemm = k_gemm, .gemm_dw = k_gemm_dw, .transpose = k_transpose,                            \
+    .gemm = k_gemm, .layer = k_layer, .gemm_dw = k_gemm_dw, .transpose = k_transpose,          \
     .fill_rows = k_fill_rows, .sum_rows = k_sum_rows, .dot_rows = k_dot_rows,                  \
     .gather = k_gather, .scatter = k_scatter,                                                  \
     .softmax = k_softmax, .log_softmax = k_log_softmax, .sample = k_sample,                    \

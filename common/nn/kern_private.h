@@ -15,6 +15,8 @@ extern const struct kern kern_table_avx512;
 bool xsmm_open(const struct kern *plain);
 void xsmm_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                size_t M, size_t N, size_t K, bool accumulate);
+void xsmm_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                const float *bias, enum kern_act act, size_t M, size_t N, size_t K);
 void xsmm_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
                   size_t ldy, size_t R, size_t N, size_t K);
 /* Compile what a call of this shape would need. */
@@ -24,6 +26,8 @@ void xsmm_prepare_dw(size_t R, size_t N, size_t K, size_t ldw, size_t ldx, size_
 
 void blas_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                size_t M, size_t N, size_t K, bool accumulate);
+void blas_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                const float *bias, enum kern_act act, size_t M, size_t N, size_t K);
 void blas_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
                   size_t ldy, size_t R, size_t N, size_t K);
 

@@ -25,8 +25,11 @@
 enum {
     TABLE = 1 << 14, /* entries; a kernel beyond three quarters of it is computed by `plain` */
     ROWS = 32,       /* rows of a block */
+    COLS = 256,      /* columns of a block */
+    DEPTH = 256,     /* of a block's chain */
+    PANEL = 256,     /* rows that pass one block of weights: a multiple of ROWS */
     DW_ROWS = 256,   /* rows of a block of the weight gradient's chain */
-    DW_COLS = 32,    /* weight rows (columns of x) of a block */
+    DW_COLS = 64,    /* weight rows (columns of x) of a block */
 };
 
 struct shape {
@@ -113,42 +116,76 @@ bool xsmm_open(const struct kern *plain)
     return true;
 }
 
-/* Columns of a block: K * columns floats of weights should stay in the second-level cache. */
-static size_t block_of(size_t K)
-{
-    return K <= 256 ? 256 : K <= 512 ? 128 : 64;
-}
-
 static size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
+/* What to do with a block of y before the first and after the last piece of its chains. */
+struct around {
+    const float *bias; /* NULL: nothing */
+    enum kern_act act;
+};
+
+static void activate(float *y, size_t ldy, enum kern_act act, size_t M, size_t N)
+{
+    for (size_t m = 0; m < M && act == KERN_RELU; m++)
+        jit.plain.relu(y + m * ldy, y + m * ldy, N);
+    for (size_t m = 0; m < M && act == KERN_ELU; m++)
+        jit.plain.elu(y + m * ldy, y + m * ldy, N);
+}
+
+/* One block of columns and depth: all M rows, whole blocks of ROWS and then the rest. */
+static void strip(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                  size_t M, size_t N, size_t K, bool accumulate, const struct around *a)
+{
+    for (size_t m = 0; m < M;) {
+        const size_t mb = least(ROWS, M - m);
+        const libxsmm_smmfunction fn = kernel(N, mb, K, ldw, ldx, ldy, accumulate);
+        const size_t end = mb == ROWS ? m + (M - m) / ROWS * ROWS : M;
+        for (; m < end; m += mb) {
+            if (a->bias)
+                jit.plain.fill_rows(y + m * ldy, ldy, a->bias, mb, N);
+            if (fn)
+                fn(w, x + m * ldx, y + m * ldy);
+            else
+                jit.plain.gemm(y + m * ldy, ldy, x + m * ldx, ldx, w, ldw, mb, N, K,
+                               accumulate);
+            activate(y + m * ldy, ldy, a->act, mb, N);
+        }
+    }
+}
+
+/* DEPTH x COLS floats of weights stay in the second-level cache while PANEL rows pass; a chain
+ * cut by depth goes on from memory, the same bits. */
+static void panels(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                   size_t M, size_t N, size_t K, bool accumulate, const struct around *a)
+{
+    for (size_t m = 0; m < M; m += PANEL)
+        for (size_t n = 0; n < N; n += COLS)
+            for (size_t k = 0; k < K; k += DEPTH) {
+                const struct around here = {.bias = a->bias && k == 0 ? a->bias + n : NULL,
+                                            .act = k + DEPTH < K ? KERN_LINEAR : a->act};
+                strip(y + m * ldy + n, ldy, x + m * ldx + k, ldx, w + k * ldw + n, ldw,
+                      least(PANEL, M - m), least(COLS, N - n), least(DEPTH, K - k),
+                      accumulate || k > 0, &here);
+            }
+}
+
 void xsmm_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                size_t M, size_t N, size_t K, bool accumulate)
 {
-    const size_t wide = block_of(K);
-    if (K == 0 || N % KERN_PAD != 0) {
-        bug_on(N % KERN_PAD != 0);
-        if (!accumulate)
-            jit.plain.fill_rows(y, ldy, NULL, M, N);
-        return;
-    }
-    for (size_t n = 0; n < N; n += wide) {
-        const size_t nb = least(wide, N - n);
-        for (size_t m = 0; m < M;) {
-            const size_t mb = least(ROWS, M - m);
-            const libxsmm_smmfunction fn = kernel(nb, mb, K, ldw, ldx, ldy, accumulate);
-            const size_t end = mb == ROWS ? m + (M - m) / ROWS * ROWS : M;
-            for (; m < end; m += mb) {
-                if (fn)
-                    fn(w + n, x + m * ldx, y + m * ldy + n);
-                else
-                    jit.plain.gemm(y + m * ldy + n, ldy, x + m * ldx, ldx, w + n, ldw, mb, nb,
-                                   K, accumulate);
-            }
-        }
-    }
+    bug_on(N % KERN_PAD != 0);
+    if (K == 0 && !accumulate)
+        jit.plain.fill_rows(y, ldy, NULL, M, N);
+    panels(y, ldy, x, ldx, w, ldw, M, N, K, accumulate, &(struct around){NULL, KERN_LINEAR});
+}
+
+void xsmm_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                const float *bias, enum kern_act act, size_t M, size_t N, size_t K)
+{
+    bug_on(N % KERN_PAD != 0 || K == 0);
+    panels(y, ldy, x, ldx, w, ldw, M, N, K, true, &(struct around){bias, act});
 }
 
 void xsmm_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
@@ -176,15 +213,15 @@ void xsmm_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float
 void xsmm_prepare(size_t M, size_t N, size_t K, size_t ldy, size_t ldx, size_t ldw,
                   bool accumulate)
 {
-    const size_t wide = block_of(K);
     const size_t rest = M % ROWS;
-    for (size_t n = 0; n < N && K > 0; n += wide) {
-        const size_t nb = least(wide, N - n);
-        if (M == 0 || M >= ROWS)
-            kernel(nb, ROWS, K, ldw, ldx, ldy, accumulate);
-        if (rest > 0)
-            kernel(nb, rest, K, ldw, ldx, ldy, accumulate);
-    }
+    for (size_t n = 0; n < N; n += COLS)
+        for (size_t k = 0; k < K; k += DEPTH) {
+            const size_t nb = least(COLS, N - n), kb = least(DEPTH, K - k);
+            if (M == 0 || M >= ROWS)
+                kernel(nb, ROWS, kb, ldw, ldx, ldy, accumulate || k > 0);
+            if (rest > 0)
+                kernel(nb, rest, kb, ldw, ldx, ldy, accumulate || k > 0);
+        }
 }
 
 void xsmm_prepare_dw(size_t R, size_t N, size_t K, size_t ldw, size_t ldx, size_t ldy)

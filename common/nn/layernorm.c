@@ -29,10 +29,10 @@ void norm_forward(const struct kern *k, const struct norm *n, float *y, float *x
     k->norm(y, xhat, rstd, x, n->gamma, n->beta, M, n->D);
 }
 
-void norm_backward(const struct kern *k, const struct norm *n, float *dx, const float *dy,
-                   const float *xhat, const float *rstd, size_t M)
+void norm_backward(const struct kern *k, const struct norm *n, float *dx, float *again,
+                   const float *dy, const float *xhat, const float *rstd, size_t M)
 {
-    k->norm_backward(dx, dy, xhat, rstd, n->gamma, M, n->D);
+    k->norm_backward(dx, again, dy, xhat, rstd, n->gamma, M, n->D);
 }
 
 struct dw_job norm_job(const struct norm *n, const float *xhat, const float *dy, size_t rows)

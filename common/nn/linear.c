@@ -3,8 +3,9 @@
  *
  * A layer is a view into the parameter block; only the transposed copies and packed tables are
  * its own, rebuilt by refresh. Weight gradients are collected as jobs and run together: each
- * task is a strip of output columns of one layer, so threads never share an output and every
- * sum is one chain over all rows, whatever the number of threads. */
+ * task is a strip of output columns of one layer, or the class rows of some categoricals, so
+ * threads never share an output and every sum is one chain over all rows, whatever the number
+ * of threads. */
 #include "nn/linear.h"
 
 #include "base/err.h"
@@ -26,6 +27,8 @@ void linear_bind(struct linear *l, const struct params *p, const char *weight, c
                          .out = w->out,
                          .in_pad = kern_pad(w->in),
                          .out_pad = w->out_pad,
+                         .ld = w->ld,
+                         .wt_ld = param_stride(kern_pad(w->in)),
                          .w = p->value + w->offset,
                          .w_at = w->offset,
                          .b_at = SIZE_MAX};
@@ -43,8 +46,9 @@ void linear_slice(struct linear *out, const struct linear *l, size_t row0, size_
     *out = *l;
     out->in = rows;
     out->in_pad = kern_pad(rows);
-    out->w += row0 * l->out_pad;
-    out->w_at += row0 * l->out_pad;
+    out->wt_ld = param_stride(out->in_pad);
+    out->w += row0 * l->ld;
+    out->w_at += row0 * l->ld;
     out->b = NULL;
     out->b_at = SIZE_MAX;
     out->wt = NULL;
@@ -52,7 +56,7 @@ void linear_slice(struct linear *out, const struct linear *l, size_t row0, size_
 
 size_t linear_wt_bytes(const struct linear *l)
 {
-    return l->out_pad * l->in_pad * sizeof(float);
+    return l->out_pad * l->wt_ld * sizeof(float);
 }
 
 void linear_want_input(struct linear *l, struct arena *a)
@@ -63,46 +67,55 @@ void linear_want_input(struct linear *l, struct arena *a)
 void linear_refresh(const struct kern *k, struct linear *l)
 {
     if (l->wt)
-        k->transpose(l->wt, l->in_pad, l->w, l->out_pad, l->in, l->out_pad);
+        k->transpose(l->wt, l->wt_ld, l->w, l->ld, l->in, l->out_pad);
+}
+
+void linear_layer(const struct kern *k, const struct linear *l, enum kern_act act, float *y,
+                  size_t ldy, const float *x, size_t ldx, size_t M)
+{
+    bug_on(!l->b);
+    k->layer(y, ldy, x, ldx, l->w, l->ld, l->b, act, M, l->out_pad, l->in);
 }
 
 void linear_forward(const struct kern *k, const struct linear *l, float *y, size_t ldy,
                     const float *x, size_t ldx, size_t M)
 {
-    if (l->b)
-        k->fill_rows(y, ldy, l->b, M, l->out_pad);
-    k->gemm(y, ldy, x, ldx, l->w, l->out_pad, M, l->out_pad, l->in, l->b != NULL);
+    linear_layer(k, l, KERN_LINEAR, y, ldy, x, ldx, M);
 }
 
-void linear_add(const struct kern *k, const struct linear *l, float *y, size_t ldy,
-                const float *x, size_t ldx, size_t M)
+void linear_add(const struct kern *k, const struct linear *l, enum kern_act act, float *y,
+                size_t ldy, const float *x, size_t ldx, size_t M)
 {
-    k->gemm(y, ldy, x, ldx, l->w, l->out_pad, M, l->out_pad, l->in, true);
+    k->layer(y, ldy, x, ldx, l->w, l->ld, NULL, act, M, l->out_pad, l->in);
 }
 
 void linear_backward_input(const struct kern *k, const struct linear *l, float *dx, size_t ldx,
                            const float *dy, size_t ldy, size_t M, bool accumulate)
 {
     bug_on(!l->wt);
-    k->gemm(dx, ldx, dy, ldy, l->wt, l->in_pad, M, l->in_pad, l->out_pad, accumulate);
+    k->gemm(dx, ldx, dy, ldy, l->wt, l->wt_ld, M, l->in_pad, l->out_pad, accumulate);
 }
 
 void linear_backward_weight(const struct kern *k, const struct linear *l, float *grad,
                             const float *x, size_t ldx, const float *dy, size_t ldy,
                             size_t rows, size_t col0, size_t col1)
 {
-    k->gemm_dw(grad + l->w_at + col0, l->out_pad, x, ldx, dy + col0, ldy, rows, col1 - col0,
-               l->in);
-    if (l->b_at != SIZE_MAX)
-        k->sum_rows(grad + l->b_at + col0, dy + col0, ldy, rows, col1 - col0);
+    enum { ROWS = 256 }; /* whose columns of dy stay in a near cache for their sum */
+    for (size_t r = 0; r < rows; r += ROWS) {
+        const size_t n = rows - r < ROWS ? rows - r : ROWS;
+        const float *from = dy + r * ldy + col0;
+        k->gemm_dw(grad + l->w_at + col0, l->ld, x + r * ldx, ldx, from, ldy, n, col1 - col0,
+                   l->in);
+        if (l->b_at != SIZE_MAX)
+            k->sum_rows(grad + l->b_at + col0, from, ldy, n, col1 - col0);
+    }
 }
 
 /* --------------------------------------------------------------------- one-hot first layer */
 
 static struct kern_table plain_table(const struct linear *l, size_t row0)
 {
-    return (struct kern_table){
-        .at = l->w + row0 * l->out_pad, .ld = l->out_pad, .block = l->out_pad};
+    return (struct kern_table){.at = l->w + row0 * l->ld, .ld = l->ld, .block = l->out_pad};
 }
 
 void onehot_bind(struct onehot *o, const struct params *p, const char *weight, const char *bias,
@@ -124,9 +137,9 @@ void onehot_bind(struct onehot *o, const struct params *p, const char *weight, c
     bug_on(K > 256 || A > KERN_NONE);
 }
 
-void onehot_forward(const struct kern *k, const struct onehot *o, float *y, size_t ldy,
-                    const uint8_t *index, const uint8_t *skip, const uint8_t *action,
-                    const float *x, size_t ldx, size_t M)
+void onehot_forward(const struct kern *k, const struct onehot *o, enum kern_act act, float *y,
+                    size_t ldy, const uint8_t *index, const uint8_t *skip,
+                    const uint8_t *action, const float *x, size_t ldx, size_t M)
 {
     const struct kern_rows rows = {.cat = o->packed_cat,
                                    .act = o->packed_act,
@@ -137,8 +150,14 @@ void onehot_forward(const struct kern *k, const struct onehot *o, float *y, size
                                    .skip = skip,
                                    .action = o->A > 0 ? action : NULL};
     k->gather(y, ldy, &rows, M, o->all.out_pad);
-    if (x && o->dense.in > 0)
-        linear_add(k, &o->dense, y, ldy, x, ldx, M);
+    if (x && o->dense.in > 0) {
+        linear_add(k, &o->dense, act, y, ldy, x, ldx, M);
+        return;
+    }
+    for (size_t m = 0; m < M && act == KERN_RELU; m++)
+        k->relu(y + m * ldy, y + m * ldy, o->all.out_pad);
+    for (size_t m = 0; m < M && act == KERN_ELU; m++)
+        k->elu(y + m * ldy, y + m * ldy, o->all.out_pad);
 }
 
 void onehot_refresh(const struct kern *k, struct onehot *o)
@@ -182,7 +201,7 @@ void pack_tables(struct kern_table *out, float *at, const struct linear *const *
         for (size_t c = 0; c < l[i]->out_pad; c += KERN_PAD, col += KERN_PAD)
             for (size_t r = 0; r < rows; r++)
                 memcpy(at + col / PACK_BLOCK * stride + r * PACK_BLOCK + col % PACK_BLOCK,
-                       l[i]->w + (row0[i] + r) * l[i]->out_pad + c, KERN_PAD * sizeof *at);
+                       l[i]->w + (row0[i] + r) * l[i]->ld + c, KERN_PAD * sizeof *at);
     }
     *out =
         (struct kern_table){.at = at, .ld = PACK_BLOCK, .block = PACK_BLOCK, .stride = stride};
@@ -194,7 +213,7 @@ void pack_dense(float *out, const struct linear *const *l, const size_t *row0, s
     const size_t ld = total_columns(l, n);
     for (size_t i = 0; i < n; out += l[i++]->out_pad)
         for (size_t r = 0; r < rows; r++)
-            memcpy(out + r * ld, l[i]->w + (row0[i] + r) * l[i]->out_pad,
+            memcpy(out + r * ld, l[i]->w + (row0[i] + r) * l[i]->ld,
                    l[i]->out_pad * sizeof *out);
 }
 
@@ -210,8 +229,9 @@ void pack_bias(float *out, const struct linear *const *l, size_t n)
 
 /* ----------------------------------------------------------------------- weight gradients */
 
-/* Columns of one task. Constant, and irrelevant to the result: columns are independent. */
-enum { DW_STRIP = 64 };
+/* Columns, or categoricals, of one task. Constant, and irrelevant to the result: columns are
+ * independent, and so are the rows of different categoricals. */
+enum { DW_STRIP = 64, DW_CATS = 8 };
 
 static size_t job_columns(const struct dw_job *j)
 {
@@ -226,33 +246,91 @@ static size_t job_columns(const struct dw_job *j)
     return 0;
 }
 
-static size_t job_tasks(const struct dw_job *j)
+static size_t job_strips(const struct dw_job *j)
 {
     return (job_columns(j) + DW_STRIP - 1) / DW_STRIP;
 }
 
-static void onehot_gradient(const struct kern *k, float *grad, const struct dw_job *j,
-                            size_t col0, size_t col1)
+/* A one-hot layer's tasks: strips of its dense part, then groups of its categoricals. */
+static size_t job_tasks(const struct dw_job *j)
 {
-    const struct onehot *o = j->onehot;
-    const struct kern_rows rows = {
-        .C = o->C, .K = o->K, .index = j->index, .skip = j->skip, .action = j->action};
-    const size_t ld = o->all.out_pad, cols = col1 - col0;
-    float *dact = o->A > 0 ? grad + o->all.w_at + o->act0 * ld + col0 : NULL;
-    k->scatter(grad + o->cat.w_at + col0, dact, ld, &rows, j->dy + col0, j->ldy, j->rows, cols);
-    if (o->dense.in > 0 && j->x)
-        k->gemm_dw(grad + o->dense.w_at + col0, ld, j->x, j->ldx, j->dy + col0, j->ldy, j->rows,
-                   cols, o->dense.in);
-    if (o->all.b_at != SIZE_MAX)
-        k->sum_rows(grad + o->all.b_at + col0, j->dy + col0, j->ldy, j->rows, cols);
+    const size_t cats = j->kind == DW_ONEHOT ? (j->onehot->C + DW_CATS - 1) / DW_CATS : 0;
+    return job_strips(j) + cats;
+}
+
+static void zero_rows(float *at, size_t ld, size_t rows, size_t cols)
+{
+    for (size_t r = 0; r < rows; r++)
+        memset(at + r * ld, 0, cols * sizeof *at);
 }
 
 struct dw_work {
     const struct kern *k;
     float *grad;
+    bool fresh;
     const struct dw_job *jobs;
     size_t n;
 };
+
+/* Class rows of categoricals [c0, c1), and with the last of them the action rows. */
+static void class_rows(const struct dw_work *w, const struct dw_job *j, size_t c0, size_t c1)
+{
+    const struct onehot *o = j->onehot;
+    const struct kern_rows rows = {
+        .C = o->C, .K = o->K, .index = j->index, .skip = j->skip, .action = j->action};
+    const size_t ld = o->all.ld, cols = o->all.out_pad;
+    float *dcat = w->grad + o->cat.w_at;
+    float *dact = o->A > 0 && c1 == o->C ? w->grad + o->all.w_at + o->act0 * ld : NULL;
+    if (w->fresh) {
+        zero_rows(dcat + c0 * o->K * ld, ld, (c1 - c0) * o->K, cols);
+        zero_rows(dact, ld, dact ? o->A : 0, cols);
+    }
+    w->k->scatter(dcat, dact, ld, &rows, c0, c1, j->dy, j->ldy, j->rows, cols);
+}
+
+static void weight_strip(const struct dw_work *w, const struct dw_job *j,
+                         const struct linear *l, size_t col0, size_t col1)
+{
+    if (w->fresh) {
+        zero_rows(w->grad + l->w_at + col0, l->ld, l->in, col1 - col0);
+        if (l->b_at != SIZE_MAX)
+            zero_rows(w->grad + l->b_at + col0, 0, 1, col1 - col0);
+    }
+    linear_backward_weight(w->k, l, w->grad, j->x, j->ldx, j->dy, j->ldy, j->rows, col0, col1);
+}
+
+static void onehot_strip(const struct dw_work *w, const struct dw_job *j, size_t col0,
+                         size_t col1)
+{
+    struct linear dense = j->onehot->dense; /* its rows, with the layer's bias */
+    dense.b_at = j->onehot->all.b_at;
+    if (!j->x)
+        dense.in = 0;
+    weight_strip(w, j, &dense, col0, col1);
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static void norm_strip(const struct dw_work *w, const struct dw_job *j, size_t col0,
+                       size_t col1)
+{
+    float *gamma = w->grad + j->gamma_at + col0, *beta = w->grad + j->beta_at + col0;
+    const float *dy = j->dy + col0;
+    if (w->fresh) {
+        zero_rows(gamma, 0, 1, col1 - col0);
+        zero_rows(beta, 0, 1, col1 - col0);
+    }
+    enum { ROWS = 64 };
+    for (size_t r = 0; r < j->rows; r += ROWS) {
+        const size_t n = least(ROWS, j->rows - r);
+        w->k->dot_rows(gamma, dy + r * j->ldy, j->ldy, j->x + r * j->ldx + col0, j->ldx, n,
+                       col1 - col0);
+        w->k->sum_rows(beta, dy + r * j->ldy, j->ldy, n, col1 - col0);
+    }
+}
 
 static void dw_task(void *arg, size_t task, size_t worker)
 {
@@ -261,28 +339,29 @@ static void dw_task(void *arg, size_t task, size_t worker)
     (void)worker;
     for (; task >= job_tasks(j); j++)
         task -= job_tasks(j);
-    const size_t col0 = task * DW_STRIP, all = job_columns(j);
-    const size_t col1 = col0 + DW_STRIP < all ? col0 + DW_STRIP : all;
+    const size_t col0 = task * DW_STRIP, col1 = least(col0 + DW_STRIP, job_columns(j));
     switch (j->kind) {
     case DW_LINEAR:
-        linear_backward_weight(w->k, j->linear, w->grad, j->x, j->ldx, j->dy, j->ldy, j->rows,
-                               col0, col1);
+        weight_strip(w, j, j->linear, col0, col1);
         return;
     case DW_ONEHOT:
-        onehot_gradient(w->k, w->grad, j, col0, col1);
+        if (task < job_strips(j)) {
+            onehot_strip(w, j, col0, col1);
+        } else {
+            const size_t c0 = (task - job_strips(j)) * DW_CATS;
+            class_rows(w, j, c0, least(c0 + DW_CATS, j->onehot->C));
+        }
         return;
     case DW_NORM:
-        w->k->dot_rows(w->grad + j->gamma_at + col0, j->dy + col0, j->ldy, j->x + col0, j->ldx,
-                       j->rows, col1 - col0);
-        w->k->sum_rows(w->grad + j->beta_at + col0, j->dy + col0, j->ldy, j->rows, col1 - col0);
+        norm_strip(w, j, col0, col1);
         return;
     }
 }
 
-void dw_run(const struct kern *k, struct pool *pool, float *grad, const struct dw_job *jobs,
-            size_t n)
+void dw_run(const struct kern *k, struct pool *pool, float *grad, bool fresh,
+            const struct dw_job *jobs, size_t n)
 {
-    struct dw_work work = {k, grad, jobs, n};
+    struct dw_work work = {k, grad, fresh, jobs, n};
     size_t tasks = 0;
     for (size_t i = 0; i < n; i++)
         tasks += job_tasks(&jobs[i]);

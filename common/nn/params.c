@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* params.c - the table of parameters and the two layouts of a weight.
  *
- *   PyTorch, files:  weight [out][in]        ours:  [in][out_pad], columns out.. zero
+ *   PyTorch, files:  weight [out][in]        ours:  [in][ld], columns out.. zero
  *
  * One function walks both, so that values, gradients and moments cannot be laid out apart.
  * A group is contiguous: an optimiser owns a range of floats. */
@@ -16,6 +16,13 @@
 static size_t pad(size_t n)
 {
     return (n + PARAM_PAD - 1) / PARAM_PAD * PARAM_PAD;
+}
+
+/* Rows a power of two apart all fall into the same few sets of a cache: products with 1024
+ * columns ran a quarter slower than with 256. */
+size_t param_stride(size_t columns)
+{
+    return columns % 512 == 0 ? columns + PARAM_PAD : columns;
 }
 
 int params_init(struct params *p, struct arena *arena, size_t max)
@@ -37,8 +44,9 @@ size_t params_add(struct params *p, const char *name, enum param_kind kind, uint
     *q = (struct param){.kind = kind, .group = group, .out = out, .out_pad = pad(out)};
     snprintf(q->name, sizeof q->name, "%s", name);
     q->in = kind == PARAM_LINEAR ? in : 1;
+    q->ld = kind == PARAM_LINEAR ? param_stride(q->out_pad) : q->out_pad;
     q->offset = p->count;
-    q->count = q->in * q->out_pad;
+    q->count = q->in * q->ld;
     p->count += q->count;
     return p->n++;
 }
@@ -93,7 +101,7 @@ void param_export(const struct param *p, const float *block, float *dst)
     const float *src = block + p->offset;
     for (size_t o = 0; o < p->out; o++)
         for (size_t i = 0; i < p->in; i++)
-            dst[o * p->in + i] = src[i * p->out_pad + o];
+            dst[o * p->in + i] = src[i * p->ld + o];
 }
 
 void param_import(const struct param *p, float *block, const float *src)
@@ -101,9 +109,9 @@ void param_import(const struct param *p, float *block, const float *src)
     float *dst = block + p->offset;
     for (size_t i = 0; i < p->in; i++) {
         for (size_t o = 0; o < p->out; o++)
-            dst[i * p->out_pad + o] = src[o * p->in + i];
-        for (size_t o = p->out; o < p->out_pad; o++)
-            dst[i * p->out_pad + o] = 0;
+            dst[i * p->ld + o] = src[o * p->in + i];
+        for (size_t o = p->out; o < p->ld; o++)
+            dst[i * p->ld + o] = 0;
     }
 }
 

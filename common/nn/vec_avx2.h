@@ -178,6 +178,28 @@ static inline float v_sum(vf x)
     z = _mm_add_ss(z, _mm_shuffle_ps(z, z, 1));
     return _mm_cvtss_f32(z);
 }
+/* Sums of eight vectors of eight lanes: pairs 4, 2 and 1 apart, as in v_sum. */
+static inline __m256 vec_sums8(const __m256 y[8])
+{
+    __m256 z[4], v[2];
+    for (int i = 0; i < 4; i++) /* vectors i and i + 4 side by side */
+        z[i] = _mm256_add_ps(_mm256_permute2f128_ps(y[i], y[i + 4], 0x20),
+                             _mm256_permute2f128_ps(y[i], y[i + 4], 0x31));
+    for (int i = 0; i < 2; i++) {
+        const __m256d a = _mm256_castps_pd(z[2 * i]), b = _mm256_castps_pd(z[2 * i + 1]);
+        v[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+                             _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    }
+    return _mm256_add_ps(_mm256_shuffle_ps(v[0], v[1], 0x88),
+                         _mm256_shuffle_ps(v[0], v[1], 0xdd));
+}
+static inline vf v_sums(const vf x[16])
+{
+    __m256 y[16];
+    for (int i = 0; i < 16; i++)
+        y[i] = _mm256_add_ps(x[i].a, x[i].b);
+    return (vf){vec_sums8(y), vec_sums8(y + 8)};
+}
 static inline float v_largest(vf x)
 {
     const __m256 y = _mm256_max_ps(x.a, x.b);

@@ -80,6 +80,31 @@ static inline float v_sum(vf x)
     z = _mm_add_ss(z, _mm_shuffle_ps(z, z, 1));
     return _mm_cvtss_f32(z);
 }
+/* Sixteen sums at once: each step adds halves as v_sum does, two or more vectors to a register.
+ * Quarter q of u[i] comes from vector 4i + q, so lane 4q + j of the last sum belongs to vector
+ * 4j + q: vectors enter in that order. */
+static inline vf v_sums(const vf x[16])
+{
+    vf t[8], u[4], v[2];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        const vf a = x[i % 2 * 8 + i / 2], b = x[i % 2 * 8 + i / 2 + 4];
+        t[i] =
+            _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        u[i] = _mm512_add_ps(_mm512_shuffle_f32x4(t[2 * i], t[2 * i + 1], 0x88),
+                             _mm512_shuffle_f32x4(t[2 * i], t[2 * i + 1], 0xdd));
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const __m512d a = _mm512_castps_pd(u[2 * i]), b = _mm512_castps_pd(u[2 * i + 1]);
+        v[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                             _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    }
+    return _mm512_add_ps(_mm512_shuffle_ps(v[0], v[1], 0x88),
+                         _mm512_shuffle_ps(v[0], v[1], 0xdd));
+}
 static inline float v_largest(vf x)
 {
     const __m256 y = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));

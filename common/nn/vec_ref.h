@@ -198,6 +198,13 @@ static inline float v_sum(vf a)
             a.l[i] = a.l[i] + a.l[i + w];
     return a.l[0];
 }
+/* lane i = v_sum(x[i]), sixteen sums in the work of a few */
+static inline vf v_sums(const vf x[16])
+{
+    vf r;
+    EACH r.l[i_] = v_sum(x[i_]);
+    return r;
+}
 static inline float v_largest(vf a)
 {
     for (size_t w = 8; w > 0; w /= 2)

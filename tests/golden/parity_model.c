@@ -40,7 +40,7 @@ static struct nets *bound_nets(struct parity *p)
     struct nets *n = parity_mem(p, sizeof *n);
     const struct nets_dims d = mag_nets(p->model)->d;
     must(nets_bind(n, &d, &p->model->params, p->model->kern, true, &p->arena), "nets_bind");
-    nets_refresh(n, MAG_NEEDS_ALL);
+    nets_refresh(n, MAG_NEEDS_ALL, NULL);
     return n;
 }
 
@@ -61,7 +61,7 @@ static int case_attention(struct parity *p)
     attention_tape_carve(&tape, a, rows, false, &p->arena);
     attention_forward(n->kern, a, &tape, y, x, 0, rows, scratch);
     attention_backward(n->kern, a, &tape, dx, dy, 0, rows, scratch);
-    dw_run(n->kern, NULL, grad, jobs, attention_jobs(jobs, a, &tape, rows));
+    dw_run(n->kern, NULL, grad, false, jobs, attention_jobs(jobs, a, &tape, rows));
     parity_put_f32(p, "y", y, PARITY_SHAPE(rows / p->d.N, p->d.N, D));
     parity_put_f32(p, "grad.x", dx, PARITY_SHAPE(rows / p->d.N, p->d.N, D));
     parity_put_params(p, grad, "model.transition.attention.", "grad.");
@@ -85,7 +85,7 @@ static int case_gru(struct parity *p)
     memcpy(tape.h, h, count * sizeof *h);
     gru_forward(n->kern, &n->gru, &tape, y, 0, rows, scratch);
     gru_backward(n->kern, &n->gru, &tape, dx, dh, dy, 0, rows);
-    dw_run(n->kern, NULL, grad, jobs, gru_jobs(jobs, &n->gru, &tape, rows));
+    dw_run(n->kern, NULL, grad, false, jobs, gru_jobs(jobs, &n->gru, &tape, rows));
     parity_put_f32(p, "y", y, PARITY_SHAPE(rows / p->d.N, p->d.N, D));
     parity_put_f32(p, "grad.x", dx, PARITY_SHAPE(rows / p->d.N, p->d.N, D));
     parity_put_f32(p, "grad.h", dh, PARITY_SHAPE(rows / p->d.N, p->d.N, D));

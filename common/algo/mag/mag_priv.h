@@ -31,7 +31,7 @@ struct mag_train {
     struct arena arena;
     struct nets nets; /* bound for backward: what model/train.h calls need */
     struct mag_train_state st;
-    float *grad;              /* [params.count]; ranges are zeroed by mag_grad_zero */
+    float *grad;              /* [params.count]; each step's first dw_run starts it afresh */
     struct wm_work *wm;       /* wm.h: recurrence, heads, their gradients; R_m too */
     struct mag_ppo_work *ppo; /* ppo.c */
 };
@@ -42,11 +42,11 @@ size_t mag_ppo_work_bytes(const struct mag_model *m, const struct mag_train_cfg 
                           const struct pool *pool);
 void mag_ppo_work_carve(struct mag_train *t, struct arena *a);
 
+/* mag_refresh by all threads of a pool (NULL: by this one). */
+void mag_refresh_by(struct mag_model *m, uint32_t groups, struct pool *pool);
+
 /* First float and floats of an optimiser's range of the block. */
 void mag_opt_range(const struct params *p, enum mag_opt opt, size_t *first, size_t *count);
-
-/* Zero an optimiser's range of t->grad. */
-void mag_grad_zero(struct mag_train *t, enum mag_opt opt);
 
 /* One optimiser step on t->grad's range with st.rate of the rate lr: global norm, clip (0 = none), L2 added after the clip,
  * Adam, mag_refresh of the groups. If loss or norm is not finite nothing changes, st.skipped

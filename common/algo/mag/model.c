@@ -124,11 +124,16 @@ void mag_model_close(struct mag_model *m)
     free(m);
 }
 
+void mag_refresh_by(struct mag_model *m, uint32_t groups, struct pool *pool)
+{
+    nets_refresh(&m->derived->nets, groups, pool);
+    if (m->derived->train)
+        nets_refresh(m->derived->train, groups, pool);
+}
+
 void mag_refresh(struct mag_model *m, uint32_t groups)
 {
-    nets_refresh(&m->derived->nets, groups);
-    if (m->derived->train)
-        nets_refresh(m->derived->train, groups);
+    mag_refresh_by(m, groups, NULL);
 }
 
 /* -------------------------------------------------------------------------- initial values */

@@ -12,9 +12,10 @@
  * The old log-probabilities were made by the same kernels from the same bits (policy.h), so in
  * the first minibatch rho is exactly 1; first_ratio_error says whether that held.
  *
- * HOW  A minibatch is walked in blocks of BLOCK_TOKENS, a block in pieces of PIECE_TOKENS: a
- * task gathers its piece's rows, runs forward, loss and backward on the tape; then dw_run adds
- * the block's weight gradients. Blocks come in row order and every weight's gradient is one
+ * HOW  Neither network reads what the other's step writes, so both pass together. A minibatch is
+ * walked in blocks of BLOCK_TOKENS, a block in pieces of PIECE_TOKENS: a task gathers its
+ * piece's rows, runs forward, loss and backward of both on their tapes; then dw_run adds the
+ * block's weight gradients. Blocks come in row order and every weight's gradient is one
  * chain over rows ascending, so that neither blocks nor threads show in the bits; memory is one
  * block's tape however large the minibatch. Losses are summed in double, piece by piece.
  *
@@ -38,7 +39,7 @@ enum {
     BLOCK_TOKENS = 2048, /* of a tape */
     PIECE_TOKENS = 128,  /* of a task */
     EPOCH_BITS = 20,     /* of PERM's item: batch << 20 | epoch */
-    JOBS_MAX = (int)CRITIC_JOBS > (int)MLP_JOBS ? (int)CRITIC_JOBS : (int)MLP_JOBS
+    JOBS_MAX = (int)CRITIC_JOBS + (int)MLP_JOBS
 };
 
 /* Sums over the tokens of a piece, a minibatch or a batch. */
@@ -297,24 +298,20 @@ static void zero_masked(float *d, const uint8_t *bits, size_t tokens, size_t A, 
                 d[k * ld + a] = 0;
 }
 
-static void actor_piece(void *arg, size_t task, size_t worker)
+static void actor_piece(const struct pass *p, size_t first, size_t P, size_t worker,
+                        struct ppo_sums *s)
 {
-    const struct pass *p = arg;
     struct mag_ppo_work *w = p->w;
     const struct kern *kern = p->nets->kern;
     size_t N = p->nets->d.N, A = p->nets->d.A, ld = nets_pad(A), bytes = (A + 7) / 8;
-    size_t first = task * w->piece, left = p->count - first;
-    size_t P = left < w->piece ? left : w->piece, tokens = P * N, row0 = first * N;
+    size_t tokens = P * N, row0 = first * N;
     struct actor_tokens a = {.lp = w->scratch[worker], .action = w->action[worker]};
     a.ratio = a.lp + tokens * ld;
     a.ca = a.ratio + tokens;
     a.entropy = a.ca + tokens;
     a.adv = a.entropy + tokens;
     a.line = a.adv + tokens;
-    struct ppo_sums *s = &w->sums[task];
-    memset(s, 0, sizeof(*s));
 
-    gather_rows(p, first, P);
     head_forward(p->nets, HEAD_ACTOR, &w->actor, w->index + row0 * p->nets->d.C,
                  w->h + row0 * p->nets->d.D, row0, tokens);
     size_t last = w->actor.depth - 1;
@@ -335,17 +332,12 @@ static void actor_piece(void *arg, size_t task, size_t worker)
     head_backward(p->nets, HEAD_ACTOR, &w->actor, NULL, NULL, row0, tokens);
 }
 
-static void critic_piece(void *arg, size_t task, size_t worker)
+static void critic_piece(const struct pass *p, size_t first, size_t P, size_t worker,
+                         struct ppo_sums *s)
 {
-    const struct pass *p = arg;
     struct mag_ppo_work *w = p->w;
-    size_t N = p->nets->d.N, ld = nets_pad(1);
-    size_t first = task * w->piece, left = p->count - first;
-    size_t P = left < w->piece ? left : w->piece, tokens = P * N, row0 = first * N;
-    struct ppo_sums *s = &w->sums[task];
-    memset(s, 0, sizeof(*s));
+    size_t N = p->nets->d.N, ld = nets_pad(1), tokens = P * N, row0 = first * N;
 
-    gather_rows(p, first, P);
     critic_forward(p->nets, &w->critic, w->index + row0 * p->nets->d.C,
                    w->h + row0 * p->nets->d.D, row0, tokens, w->scratch[worker]);
     const float *v = w->critic.v + row0 * ld;
@@ -360,6 +352,18 @@ static void critic_piece(void *arg, size_t task, size_t worker)
     critic_backward(p->nets, &w->critic, row0, tokens, w->scratch[worker]);
 }
 
+static void piece_task(void *arg, size_t task, size_t worker)
+{
+    const struct pass *p = arg;
+    size_t first = task * p->w->piece, left = p->count - first;
+    size_t P = left < p->w->piece ? left : p->w->piece;
+    struct ppo_sums *s = &p->w->sums[task];
+    *s = (struct ppo_sums){0};
+    gather_rows(p, first, P);
+    actor_piece(p, first, P, worker, s);
+    critic_piece(p, first, P, worker, s);
+}
+
 static void add_sums(struct ppo_sums *into, const struct ppo_sums *s)
 {
     into->actor += s->actor;
@@ -371,25 +375,22 @@ static void add_sums(struct ppo_sums *into, const struct ppo_sums *s)
         into->ratio_error = s->ratio_error;
 }
 
-/* Forward and backward of one network over the minibatch: t->grad += its gradient, sums. */
-static void run_pass(struct pass *p, bool critic, struct ppo_sums *sums)
+/* Forward and backward over the minibatch: t->grad = the gradients of both networks, sums. */
+static void run_pass(struct pass *p, struct ppo_sums *sums)
 {
     struct mag_ppo_work *w = p->w;
     size_t N = p->nets->d.N;
     struct dw_job jobs[JOBS_MAX];
     memset(sums, 0, sizeof(*sums));
-    mag_grad_zero(p->t, critic ? OPT_CRITIC : OPT_ACTOR);
     for (p->at = 0; p->at < p->n; p->at += p->count) {
         p->count = p->n - p->at < w->block ? p->n - p->at : w->block;
-        size_t pieces = (p->count + w->piece - 1) / w->piece;
-        pool_run(p->t->pool, critic ? critic_piece : actor_piece, p, pieces);
+        size_t pieces = (p->count + w->piece - 1) / w->piece, rows = p->count * N;
+        pool_run(p->t->pool, piece_task, p, pieces);
         for (size_t k = 0; k < pieces; k++)
             add_sums(sums, &w->sums[k]);
-        size_t n_jobs =
-            critic
-                ? critic_jobs(jobs, p->nets, &w->critic, w->index, w->h, p->count * N)
-                : head_jobs(jobs, p->nets, HEAD_ACTOR, &w->actor, w->index, w->h, p->count * N);
-        dw_run(p->nets->kern, p->t->pool, p->t->grad, jobs, n_jobs);
+        size_t n = critic_jobs(jobs, p->nets, &w->critic, w->index, w->h, rows);
+        n += head_jobs(jobs + n, p->nets, HEAD_ACTOR, &w->actor, w->index, w->h, rows);
+        dw_run(p->nets->kern, p->t->pool, p->t->grad, p->at == 0, jobs, n);
     }
 }
 
@@ -423,10 +424,10 @@ int mag_ppo_gradient(struct mag_train *t, const struct mag_rows *rows, const flo
     struct pass p = pass_of(t, rows, adv, order, n);
     double tokens = (double)n * (double)p.nets->d.N;
     memset(grad, 0, t->m->params.count * sizeof(float));
+    struct ppo_sums s;
+    run_pass(&p, &s);
     for (int critic = 0; critic < 2; critic++) {
-        struct ppo_sums s;
         size_t first, count;
-        run_pass(&p, critic, &s);
         mag_opt_range(&t->m->params, critic ? OPT_CRITIC : OPT_ACTOR, &first, &count);
         memcpy(grad + first, t->grad + first, count * sizeof(float));
         out[2 * critic] = (critic ? s.critic : s.actor) / tokens;
@@ -444,10 +445,8 @@ struct ppo_totals {
     size_t minibatches;
 };
 
-static void add_step(struct ppo_totals *total, int which, const struct ppo_sums *s,
-                     double tokens, double norm)
+static void add_step(struct ppo_totals *total, int which, double tokens, double norm)
 {
-    add_sums(&total->sums, s);
     total->tokens[which] += tokens;
     total->norm[which] += norm;
     total->steps[which]++;
@@ -472,27 +471,30 @@ static void minibatch(struct pass *p, struct mag_ppo_stats *out, struct ppo_tota
     double tokens = (double)p->n * (double)p->nets->d.N, norm[2];
     bool skipped;
 
-    run_pass(p, false, &s);
-    double actor = s.actor / tokens;
+    run_pass(p, &s);
+    double actor = s.actor / tokens, critic = s.critic / tokens;
     mag_opt_step(t, OPT_ACTOR, actor, cfg->lr.actor, cfg->ppo.grad_clip, cfg->ppo.actor_l2,
                  &norm[0], &skipped);
     out->skipped += skipped;
     if (!skipped) {
         out->actor_steps++;
         anneal(t);
-        add_step(total, 0, &s, tokens, norm[0]);
+        add_step(total, 0, tokens, norm[0]);
+        total->sums.actor += s.actor;
+        total->sums.entropy += s.entropy;
+        total->sums.kl += s.kl;
+        total->sums.clipped += s.clipped;
     }
     if (total->minibatches == 0)
         out->first_ratio_error = s.ratio_error;
 
-    run_pass(p, true, &s);
-    double critic = s.critic / tokens;
     mag_opt_step(t, OPT_CRITIC, critic, cfg->lr.critic, cfg->ppo.grad_clip, 0, &norm[1],
                  &skipped);
     out->skipped += skipped;
     if (!skipped) {
         out->critic_steps++;
-        add_step(total, 1, &s, tokens, norm[1]);
+        add_step(total, 1, tokens, norm[1]);
+        total->sums.critic += s.critic;
     }
     total->minibatches++;
     if (line) {

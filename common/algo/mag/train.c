@@ -105,13 +105,6 @@ void mag_opt_range(const struct params *p, enum mag_opt opt, size_t *first, size
     params_range(p, opt_groups[opt][0], opt_groups[opt][1], first, count);
 }
 
-void mag_grad_zero(struct mag_train *t, enum mag_opt opt)
-{
-    size_t first, count;
-    mag_opt_range(&t->m->params, opt, &first, &count);
-    memset(t->grad + first, 0, count * sizeof(float));
-}
-
 void mag_opt_step(struct mag_train *t, enum mag_opt opt, double loss, double lr, double clip,
                   double l2, double *norm, bool *skipped)
 {
@@ -136,5 +129,5 @@ void mag_opt_step(struct mag_train *t, enum mag_opt opt, double loss, double lr,
     uint32_t groups = 0;
     for (uint32_t g = opt_groups[opt][0]; g <= opt_groups[opt][1]; g++)
         groups |= 1u << g;
-    mag_refresh(t->m, groups);
+    mag_refresh_by(t->m, groups, t->pool);
 }

@@ -187,7 +187,7 @@ static void run_head(struct model_call *c, enum net_head which)
     size_t count =
         head_jobs(jobs, c->n, which, &wm->head[which], wm->index + wm->tokens * c->n->d.C,
                   wm->h + shift * c->n->d.D, wm->rows);
-    dw_run(c->n->kern, c->pool, c->grad, jobs, count);
+    dw_run(c->n->kern, c->pool, c->grad, true, jobs, count);
 }
 
 /* Action information for the tokens of a task with t >= 1: loss, and its gradient into d_z. */
@@ -261,7 +261,7 @@ static void run_decoder(struct model_call *c)
         jobs[i].dy += wm->tokens * jobs[i].ldy;
         jobs[i].rows -= wm->tokens;
     }
-    dw_run(n->kern, c->pool, c->grad, jobs, count);
+    dw_run(n->kern, c->pool, c->grad, true, jobs, count);
 }
 
 /* ------------------------------------------------------------------------ backward in time */
@@ -307,7 +307,7 @@ static void weight_gradients(const struct model_call *c)
         trans_jobs(jobs + count, n, &wm->trans, wm->index, wm->skip, wm->action, wm->steps);
     count += posterior_jobs(jobs + count, n, &wm->post, wm->h, wm->enc.y[3], wm->rows);
     count += prior_jobs(jobs + count, n, &wm->prior, wm->h, wm->rows);
-    dw_run(n->kern, c->pool, c->grad, jobs, count);
+    dw_run(n->kern, c->pool, c->grad, true, jobs, count);
 }
 
 /* -------------------------------------------------------------------------------- the step */
@@ -371,7 +371,6 @@ static int model_gradient(struct mag_train *t, const struct mag_windows *w,
 int mag_model_step(struct mag_train *t, const struct mag_windows *w, const struct draws *draws,
                    uint64_t step, struct mag_model_stats *out)
 {
-    mag_grad_zero(t, OPT_MODEL);
     int err = model_gradient(t, w, draws, step, (float)t->cfg.train.dropout, t->grad, out);
     if (err)
         return err;

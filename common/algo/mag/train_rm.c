@@ -200,7 +200,7 @@ static int rm_pair(struct mag_train *t, const struct mag_windows *w, const struc
         struct dw_job jobs[MLP_JOBS];
         size_t count = head_jobs(jobs, &t->nets, HEAD_RM, &wm->head[HEAD_RM], wm->prior_index,
                                  wm->h, wm->rows);
-        dw_run(n->kern, t->pool, grad, jobs, count);
+        dw_run(n->kern, t->pool, grad, true, jobs, count);
     }
     return 0;
 }
@@ -210,7 +210,6 @@ int mag_rm_step(struct mag_train *t, const struct mag_windows *w, const struct d
 {
     struct rm_draws rd = rm_draws_of(draws, step, false);
     *out = (struct mag_rm_stats){0};
-    mag_grad_zero(t, OPT_RM);
     int err = rm_pair(t, w, &rd, NULL, t->grad, &out->loss);
     if (err)
         return err;

@@ -475,7 +475,7 @@ START_TEST(the_actor_starts_orthonormal)
             for (size_t b = 0; b <= a; b++) {
                 double dot = 0;
                 for (size_t i = 0; i < e->in; i++)
-                    dot += (double)w[i * e->out_pad + a] * (double)w[i * e->out_pad + b];
+                    dot += (double)w[i * e->ld + a] * (double)w[i * e->ld + b];
                 ck_assert_msg(fabs(dot - (a == b)) < 1e-5, "%s rows %zu, %zu: %.7f", name[k], a,
                               b, dot);
             }

@@ -54,7 +54,7 @@ static struct net_fixture *fixture(enum cfg_isa isa)
     size_t before = f->arena.used;
     ck_assert_int_eq(nets_bind(&f->nets, &f->d, &f->params, k, true, &f->arena), 0);
     ck_assert_uint_le(f->arena.used - before, nets_bytes(&f->d, true));
-    nets_refresh(&f->nets, ~0u);
+    nets_refresh(&f->nets, ~0u, NULL);
     before = f->arena.used;
     f->work = nets_work_carve(&f->d, &f->arena);
     ck_assert_uint_le(f->arena.used - before, nets_work_bytes(&f->d));
@@ -287,10 +287,10 @@ START_TEST(no_previous_state_means_zero_h_and_no_class_rows)
     /* The same by hand: h of zeros, and class rows of zeros in the weights. */
     memcpy(blank + N * D, f->h + N * D, N * D * sizeof(float));
     size_t w = f->nets.trans_in.all.w_at;
-    size_t ld = f->nets.trans_in.all.out_pad;
+    size_t ld = f->nets.trans_in.all.ld;
     float *rows = f->params.value + w + f->d.A * ld;
     memset(rows, 0, S * ld * sizeof(float));
-    nets_refresh(&f->nets, 1u << NET_FILTER);
+    nets_refresh(&f->nets, 1u << NET_FILTER, NULL);
     nets_transition(&f->nets, f->work, zero, f->index, f->action, blank, NULL, 1);
     ck_assert_mem_eq(fresh, zero, N * D * sizeof(float));
     fixture_close(f);
@@ -300,7 +300,7 @@ END_TEST
 START_TEST(no_action_leaves_its_row_out)
 {
     struct net_fixture *f = fixture(ISA_REF);
-    size_t D = f->d.D, N = f->d.N, ld = f->nets.trans_in.all.out_pad;
+    size_t D = f->d.D, N = f->d.N, ld = f->nets.trans_in.all.ld;
     float *none = some(f, N * D), *zero = some(f, N * D), *with = some(f, N * D);
     uint8_t action[8];
     memset(action, NETS_NO_ACTION, sizeof action);
@@ -308,7 +308,7 @@ START_TEST(no_action_leaves_its_row_out)
     nets_transition(&f->nets, f->work, with, f->index, f->action, f->h, NULL, 1);
     ck_assert_mem_ne(none, with, N * D * sizeof(float));
     memset(f->params.value + f->nets.trans_in.all.w_at, 0, f->d.A * ld * sizeof(float));
-    nets_refresh(&f->nets, 1u << NET_FILTER);
+    nets_refresh(&f->nets, 1u << NET_FILTER, NULL);
     nets_transition(&f->nets, f->work, zero, f->index, f->action, f->h, NULL, 1);
     ck_assert_mem_eq(none, zero, N * D * sizeof(float));
     fixture_close(f);

@@ -80,7 +80,7 @@ static void do_gather(const struct kern *k, const struct job *j)
     for (size_t i = 0; i < ROWS; i++)
         j->bytes[8192 + i] = j->byte[i] % 9 == 8 ? KERN_NONE : j->byte[i] % 9;
     k->gather(j->out, 160, &r, ROWS, WIDE);
-    k->scatter(j->out + 4096, j->out + 9000, 160, &r, j->b, 160, ROWS, WIDE);
+    k->scatter(j->out + 4096, j->out + 9000, 160, &r, 0, r.C, j->b, 160, ROWS, WIDE);
 }
 static void do_softmax(const struct kern *k, const struct job *j)
 {
@@ -100,7 +100,8 @@ static void do_kl(const struct kern *k, const struct job *j)
 static void do_norm(const struct kern *k, const struct job *j)
 {
     k->norm(j->out, j->out + 4096, j->out + 8192, j->a, j->b, j->u, ROWS, WIDE);
-    k->norm_backward(j->out + 9000, j->b, j->out + 4096, j->out + 8192, j->u, ROWS, WIDE);
+    k->norm_backward(j->out + 9000, j->n % 2 ? NULL : j->out + 14000, j->b, j->out + 4096,
+                     j->out + 8192, j->u, ROWS, WIDE);
 }
 static void do_gru(const struct kern *k, const struct job *j)
 {
@@ -252,6 +253,42 @@ START_TEST(fused_multiply_add_in_software_gives_the_same_bits)
 }
 END_TEST
 
+/* More rows than a block of the kernel, peaked classes, rows to skip, actions that add none. */
+START_TEST(scatter_adds_rows_in_their_order)
+{
+    enum { M = 600, C = 5, K = 7, N = 160, A = 9 };
+    const struct kern *k = table(_i);
+    struct rng r = seeded(11);
+    if (!k)
+        return;
+    static uint8_t index[M * C], skip[M], action[M];
+    for (size_t i = 0; i < M * C; i++)
+        index[i] = (uint8_t)(rng_below(&r, 3) ? 4 : rng_below(&r, K));
+    for (size_t i = 0; i < M; i++) {
+        skip[i] = rng_below(&r, 10) == 0;
+        action[i] = (uint8_t)(rng_below(&r, 5) ? rng_below(&r, A) : KERN_NONE);
+    }
+    const struct kern_rows rows = {
+        .C = C, .K = K, .index = index, .skip = skip, .action = action};
+    float *dy = random_floats(&r, M * N, 1), *got = random_floats(&r, (C * K + A) * N, 1);
+    float *want = floats((C * K + A) * N);
+    memcpy(want, got, (C * K + A) * N * sizeof *want);
+    for (size_t m = 0; m < M; m++)
+        for (size_t n = 0; n < N; n++) {
+            for (size_t c = 0; c < C && !skip[m]; c++)
+                want[(c * K + index[m * C + c]) * N + n] += dy[m * N + n];
+            if (action[m] != KERN_NONE)
+                want[(C * K + (size_t)action[m]) * N + n] += dy[m * N + n];
+        }
+    k->scatter(got, NULL, N, &rows, 0, 2, dy, N, M, N);
+    k->scatter(got, got + C * K * N, N, &rows, 2, C, dy, N, M, N);
+    ck_assert_mem_eq(got, want, (C * K + A) * N * sizeof *got);
+    free(dy);
+    free(got);
+    free(want);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("nn kernels");
@@ -260,6 +297,7 @@ int main(void)
     tcase_add_loop_test(t, every_slot_equals_the_reference_in_every_bit, 0, TABLES);
     tcase_add_loop_test(t, the_table_without_libxsmm_equals_it_too, 0, TABLES);
     tcase_add_test(t, fused_multiply_add_in_software_gives_the_same_bits);
+    tcase_add_loop_test(t, scatter_adds_rows_in_their_order, 0, TABLES);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

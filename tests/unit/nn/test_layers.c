@@ -97,7 +97,7 @@ static void check_padding(const struct params *p, const float *block)
         const struct param *q = &p->table[i];
         for (size_t r = 0; r < q->in; r++)
             for (size_t c = q->out; c < q->out_pad; c++)
-                ck_assert_msg(block[q->offset + r * q->out_pad + c] == 0, "%s", q->name);
+                ck_assert_msg(block[q->offset + r * q->ld + c] == 0, "%s", q->name);
     }
 }
 
@@ -193,7 +193,8 @@ static float *dense_input(const struct fixture *f)
 static double onehot_scalar(void *ctx)
 {
     struct fixture *f = ctx;
-    onehot_forward(f->k, &f->onehot, f->y, 64, f->index, f->skip, f->action, f->x, 32, ROWS);
+    onehot_forward(f->k, &f->onehot, KERN_LINEAR, f->y, 64, f->index, f->skip, f->action, f->x,
+                   32, ROWS);
     return dot_double(f->y, f->dy, ROWS * 64);
 }
 
@@ -216,7 +217,7 @@ START_TEST(a_one_hot_layer_equals_the_dense_layer_on_written_out_inputs)
                                .skip = f.skip,
                                .action = f.action,
                                .rows = ROWS};
-    dw_run(f.k, NULL, f.grad, &job, 1);
+    dw_run(f.k, NULL, f.grad, false, &job, 1);
     linear_backward_weight(f.k, &f.onehot.all, g, x, IN, f.dy, 64, ROWS, 0, 64);
     for (size_t i = 0; i < f.p.count; i++)
         ck_assert_float_eq_tol(g[i], f.grad[i], 1e-4f);
@@ -264,7 +265,7 @@ START_TEST(packed_tables_give_the_bits_of_the_plain_ones)
     r.bias = bias;
     f.k->gather(y, wide, &r, ROWS, wide);
     f.k->gemm(y, wide, f.x, 32, dense, wide, ROWS, wide, DENSE, true);
-    onehot_forward(f.k, &f.onehot, z, 64, f.index, f.skip, NULL, f.x, 32, ROWS);
+    onehot_forward(f.k, &f.onehot, KERN_LINEAR, z, 64, f.index, f.skip, NULL, f.x, 32, ROWS);
     for (size_t m = 0; m < ROWS; m++)
         for (size_t i = 0; i < 3; i++)
             ck_assert_mem_eq(y + m * wide + i * 64, z + m * 64, 64 * sizeof(float));
@@ -297,9 +298,9 @@ START_TEST(layernorm_gradients_match_finite_differences)
     sizes(&f, ROWS, D, D);
     float *xhat = floats(ROWS * D), *rstd = floats(ROWS);
     norm_forward(f.k, &f.norm, f.y, xhat, rstd, f.x, ROWS);
-    norm_backward(f.k, &f.norm, f.dx, f.dy, xhat, rstd, ROWS);
+    norm_backward(f.k, &f.norm, f.dx, NULL, f.dy, xhat, rstd, ROWS);
     const struct dw_job job = norm_job(&f.norm, xhat, f.dy, ROWS);
-    dw_run(f.k, NULL, f.grad, &job, 1);
+    dw_run(f.k, NULL, f.grad, false, &job, 1);
     check_gradient(norm_scalar, &f, f.x, f.dx, ROWS * D, 1e-2, 5, "x");
     check_params(&f, norm_scalar, 1e-2);
     free(xhat);
@@ -352,7 +353,7 @@ START_TEST(attention_gradients_match_finite_differences)
     attention_scalar(&f);
     attention_backward(f.k, &f.attention, &f.tape, f.dx, f.dy, 0, ROWS, f.scratch);
     const size_t n = attention_jobs(jobs, &f.attention, &f.tape, ROWS);
-    dw_run(f.k, NULL, f.grad, jobs, n);
+    dw_run(f.k, NULL, f.grad, false, jobs, n);
     check_gradient(attention_scalar, &f, f.x, f.dx, ROWS * D, 4e-3, 5, "x");
     check_params(&f, attention_scalar, 4e-3);
     finish(&f);
@@ -445,7 +446,7 @@ START_TEST(gru_gradients_match_finite_differences)
     gru_infer(f.k, &f.gru, z, f.gtape.x, f.gtape.h, ROWS, f.scratch);
     ck_assert_mem_eq(z, f.y, ROWS * D * sizeof(float));
     gru_backward(f.k, &f.gru, &f.gtape, f.dx, dh, f.dy, 0, ROWS);
-    dw_run(f.k, NULL, f.grad, jobs, gru_jobs(jobs, &f.gru, &f.gtape, ROWS));
+    dw_run(f.k, NULL, f.grad, false, jobs, gru_jobs(jobs, &f.gru, &f.gtape, ROWS));
     check_gradient(gru_scalar, &f, f.gtape.x, f.dx, ROWS * D, 3e-3, 5, "x");
     check_gradient(gru_scalar, &f, f.gtape.h, dh, ROWS * D, 3e-3, 6, "h");
     check_params(&f, gru_scalar, 3e-3);
@@ -465,16 +466,41 @@ START_TEST(weight_gradients_do_not_depend_on_the_number_of_threads)
     attention_scalar(&f);
     attention_backward(f.k, &f.attention, &f.tape, f.dx, f.dy, 0, ROWS, f.scratch);
     const size_t n = attention_jobs(jobs, &f.attention, &f.tape, ROWS);
-    dw_run(f.k, NULL, f.grad, jobs, n);
+    dw_run(f.k, NULL, f.grad, false, jobs, n);
     for (size_t threads = 1; threads <= 4; threads++) {
         struct pool *pool = NULL;
         float *g = floats(f.p.count);
         ck_assert_int_eq(pool_open(&pool, threads), 0);
-        dw_run(f.k, pool, g, jobs, n);
+        dw_run(f.k, pool, g, false, jobs, n);
         ck_assert_mem_eq(g, f.grad, f.p.count * sizeof *g);
         pool_close(pool);
         free(g);
     }
+    finish(&f);
+}
+END_TEST
+
+START_TEST(fresh_weight_gradients_forget_what_was_there)
+{
+    struct fixture f;
+    struct dw_job jobs[6 * LAYERS];
+    open_attention(&f, 11, true);
+    attention_scalar(&f);
+    attention_backward(f.k, &f.attention, &f.tape, f.dx, f.dy, 0, ROWS, f.scratch);
+    const size_t n = attention_jobs(jobs, &f.attention, &f.tape, ROWS);
+    dw_run(f.k, NULL, f.grad, false, jobs, n);
+    float *g = floats(f.p.count);
+    for (size_t i = 0; i < f.p.count; i++)
+        g[i] = 3;
+    dw_run(f.k, NULL, g, true, jobs, n);
+    for (size_t i = 0; i < f.p.n; i++) {
+        const struct param *q = &f.p.table[i];
+        for (size_t r = 0; r < q->in; r++) {
+            const size_t at = q->offset + r * q->ld;
+            ck_assert_msg(memcmp(g + at, f.grad + at, q->out * sizeof *g) == 0, "%s", q->name);
+        }
+    }
+    free(g);
     finish(&f);
 }
 END_TEST
@@ -495,6 +521,7 @@ int main(void)
     tcase_add_test(t, more_agents_than_the_table_holds_are_refused);
     tcase_add_test(t, gru_gradients_match_finite_differences);
     tcase_add_test(t, weight_gradients_do_not_depend_on_the_number_of_threads);
+    tcase_add_test(t, fresh_weight_gradients_forget_what_was_there);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

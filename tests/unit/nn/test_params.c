@@ -53,7 +53,7 @@ START_TEST(import_and_export_undo_each_other_and_padding_is_zero)
             ck_assert(v[j] == (float)(1000 * i + j + 1));
         for (size_t r = 0; r < q->in; r++)
             for (size_t c = q->out; c < q->out_pad; c++)
-                ck_assert(m.p.value[q->offset + r * q->out_pad + c] == 0);
+                ck_assert(m.p.value[q->offset + r * q->ld + c] == 0);
         free(v);
     }
     ck_assert_uint_eq(params_find(&m.p, "b.bias"), 3);
@@ -176,7 +176,7 @@ START_TEST(initial_values_have_their_bounds_and_are_reproducible)
     ck_assert_double_lt(fabs(sum / (40 * 33)), 0.05 * bound);
     for (size_t r = 0; r < q->in; r++)
         for (size_t c = q->out; c < q->out_pad; c++)
-            ck_assert(first[r * q->out_pad + c] == 0);
+            ck_assert(first[r * q->ld + c] == 0);
     /* draw number = element in file order */
     float u[40 * 33];
     draws_fill(&d, DRAW_INIT, 2, 0, u, 40 * 33);

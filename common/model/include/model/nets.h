@@ -81,6 +81,10 @@ struct net_mlp {
     bool elu;                          /* activation of the hidden layers: ELU, else ReLU */
     bool act_last;                     /* apply it to the output as well (decoder trunk) */
 };
+static inline enum kern_act net_act(const struct net_mlp *m)
+{
+    return m->elu ? KERN_ELU : KERN_RELU;
+}
 
 struct nets {
     struct nets_dims d;
@@ -114,8 +118,8 @@ size_t nets_bytes(const struct nets_dims *d, bool backward);
 int nets_bind(struct nets *n, const struct nets_dims *d, const struct params *p,
               const struct kern *kern, bool backward, struct arena *a);
 /* Rebuild what is derived from the parameters of the groups in the mask 1 << group: packed
- * tables, transposes. */
-void nets_refresh(struct nets *n, uint32_t groups);
+ * tables, transposes. In parallel; a pool may be NULL. */
+void nets_refresh(struct nets *n, uint32_t groups, struct pool *pool);
 
 /* Compile the product kernels of the forward functions ahead of time: for whole blocks of
  * tokens, what a block leaves over, and one joint state. */

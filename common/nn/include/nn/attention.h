@@ -42,6 +42,8 @@ int attention_bind(struct attention *a, const struct params *p, const char *pref
                    size_t heads, size_t layers, size_t N, bool backward, struct arena *arena);
 size_t attention_bytes(size_t D, size_t layers, size_t N, bool backward); /* of the arena */
 void attention_refresh(const struct kern *k, struct attention *a);
+/* The linear layers, 4 * layers of them: what refresh refreshes. */
+size_t attention_linears(struct linear **out, struct attention *a);
 /* Add the stack's parameters to a table, under group `group`. */
 void attention_add_params(struct params *p, const char *prefix, uint32_t group, size_t D,
                           size_t layers);

@@ -29,6 +29,7 @@
 enum { KERN_PAD = 32 };     /* products' widths are multiples of this */
 enum { KERN_NONE = 255 };   /* an action index that adds no row */
 enum { KERN_BLOCK = 4096 }; /* elements of one block of a double sum */
+enum kern_act { KERN_LINEAR, KERN_RELU, KERN_ELU };
 
 static inline size_t kern_pad(size_t n)
 {
@@ -80,6 +81,10 @@ struct kern {
     /* y[M][N] = (accumulate: +=) x[M][K] w[K][N]. */
     void (*gemm)(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                  size_t M, size_t N, size_t K, bool accumulate);
+    /* y[M][N] = act(bias[N] + x[M][K] w[K][N]); bias NULL: act(y + x w). The bits of fill_rows,
+     * gemm and relu or elu one after the other, while a block of y is in the nearest cache. */
+    void (*layer)(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+                  const float *bias, enum kern_act act, size_t M, size_t N, size_t K);
     /* dw[K][N] += x[R][K]^T dy[R][N], rows ascending. */
     void (*gemm_dw)(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
                     size_t ldy, size_t R, size_t N, size_t K);
@@ -96,10 +101,11 @@ struct kern {
 
     /* y[M][N] = the rows of `r` added in order. */
     void (*gather)(float *y, size_t ldy, const struct kern_rows *r, size_t M, size_t N);
-    /* The reverse: dcat[C*K][ld] and dact[A][ld] (NULL: none) += dy rows, m ascending, for
-     * columns [0, N) of all three pointers. bias and tables of `r` are not used. */
-    void (*scatter)(float *dcat, float *dact, size_t ld, const struct kern_rows *r,
-                    const float *dy, size_t ldy, size_t M, size_t N);
+    /* The reverse: dcat[C*K][ld], of categoricals [c0, c1) alone, and dact[A][ld] (NULL: none)
+     * += dy rows, m ascending, for columns [0, N) of all three pointers, N a multiple of 32.
+     * bias and tables of `r` are not used. */
+    void (*scatter)(float *dcat, float *dact, size_t ld, const struct kern_rows *r, size_t c0,
+                    size_t c1, const float *dy, size_t ldy, size_t M, size_t N);
 
     /* n categoricals of K classes, the i-th at x + i*stride; K <= 256 for sample.
      * softmax: p = e * (1 / sum), e = exp(x - max). log_softmax: (x - max) - log sum.
@@ -119,11 +125,12 @@ struct kern {
                         float wq, size_t n, size_t K, size_t stride);
 
     /* LayerNorm rows [M][D] contiguous: xhat = (x - mean) * rstd, y = xhat*gamma + beta.
-     * xhat and rstd may be NULL; y may alias x. Backward: dx += ..., dy not changed. */
+     * xhat and rstd may be NULL; y may alias x. Backward: dx written, and `again` (may be NULL)
+     * with the same; dy is not changed. */
     void (*norm)(float *y, float *xhat, float *rstd, const float *x, const float *gamma,
                  const float *beta, size_t M, size_t D);
-    void (*norm_backward)(float *dx, const float *dy, const float *xhat, const float *rstd,
-                          const float *gamma, size_t M, size_t D);
+    void (*norm_backward)(float *dx, float *again, const float *dy, const float *xhat,
+                          const float *rstd, const float *gamma, size_t M, size_t D);
 
     /* PyTorch's GRU, pointwise part. gi, gh [M][3D] hold W x + b in gate order r, z, n;
      * gates (may be NULL) [M][4D] keeps r, z, n and gh's n part. out may alias h.

@@ -22,9 +22,9 @@ void norm_bind(struct norm *n, const struct params *p, const char *name);
 /* xhat [M][D] and rstd [M] are what backward needs; both NULL when not wanted. */
 void norm_forward(const struct kern *k, const struct norm *n, float *y, float *xhat,
                   float *rstd, const float *x, size_t M);
-/* dx += */
-void norm_backward(const struct kern *k, const struct norm *n, float *dx, const float *dy,
-                   const float *xhat, const float *rstd, size_t M);
+/* dx is written, and the same into `again` if that is not NULL. */
+void norm_backward(const struct kern *k, const struct norm *n, float *dx, float *again,
+                   const float *dy, const float *xhat, const float *rstd, size_t M);
 struct dw_job norm_job(const struct norm *n, const float *xhat, const float *dy, size_t rows);
 
 #endif

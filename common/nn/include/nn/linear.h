@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* linear.h - y = x W + b, its first-layer form for one-hot inputs, and weight gradients.
  *
- * Weights lie in the parameter block as [in][out_pad] (nn/params.h). Outputs are [M][out_pad]:
+ * Weights lie in the parameter block as [in][ld] (nn/params.h). Outputs are [M][out_pad]:
  * padding columns come out 0 because the padding of w and b is 0. The gradient with respect to
  * the input needs a transposed copy, made by linear_refresh whenever parameters changed.
  *
@@ -23,9 +23,10 @@
 
 struct linear {
     size_t in, out, in_pad, out_pad; /* pads: multiples of 32 */
-    const float *w;                  /* [in][out_pad] */
+    size_t ld, wt_ld;                /* floats from row to row of w, of wt */
+    const float *w;                  /* [in][ld], out_pad columns */
     const float *b;                  /* [out_pad]; NULL = none */
-    float *wt;                       /* [out_pad][in_pad], NULL until linear_want_input */
+    float *wt;                       /* [out_pad][wt_ld], NULL until linear_want_input */
     size_t w_at, b_at;               /* offsets in the parameter block; b_at SIZE_MAX = none */
 };
 
@@ -43,9 +44,12 @@ void linear_refresh(const struct kern *k, struct linear *l);
 /* y[M][ldy] = b + x[M][ldx] w, all out_pad columns. x's first l->in columns are read. */
 void linear_forward(const struct kern *k, const struct linear *l, float *y, size_t ldy,
                     const float *x, size_t ldx, size_t M);
-/* y += x w (no bias). */
-void linear_add(const struct kern *k, const struct linear *l, float *y, size_t ldy,
-                const float *x, size_t ldx, size_t M);
+/* The same with an activation, padding columns included. */
+void linear_layer(const struct kern *k, const struct linear *l, enum kern_act act, float *y,
+                  size_t ldy, const float *x, size_t ldx, size_t M);
+/* y = act(y + x w), no bias. */
+void linear_add(const struct kern *k, const struct linear *l, enum kern_act act, float *y,
+                size_t ldy, const float *x, size_t ldx, size_t M);
 /* dx[M][in_pad of ldx] = or (accumulate) += dy w^T. in_pad columns are written. */
 void linear_backward_input(const struct kern *k, const struct linear *l, float *dx, size_t ldx,
                            const float *dy, size_t ldy, size_t M, bool accumulate);
@@ -72,11 +76,11 @@ struct onehot {
 void onehot_bind(struct onehot *o, const struct params *p, const char *weight, const char *bias,
                  size_t cat0, size_t C, size_t K, size_t act0, size_t A, size_t dense0,
                  size_t dense_n);
-/* y[M][ldy]: index [M][C]; skip [M] or NULL (nonzero: zero state, no class rows); action [M] or
+/* y[M][ldy] = act(...): index [M][C]; skip [M] or NULL (nonzero: zero state, no class rows); action [M] or
  * NULL; x [M][ldx] dense input or NULL when dense.in == 0. */
-void onehot_forward(const struct kern *k, const struct onehot *o, float *y, size_t ldy,
-                    const uint8_t *index, const uint8_t *skip, const uint8_t *action,
-                    const float *x, size_t ldx, size_t M);
+void onehot_forward(const struct kern *k, const struct onehot *o, enum kern_act act, float *y,
+                    size_t ldy, const uint8_t *index, const uint8_t *skip,
+                    const uint8_t *action, const float *x, size_t ldx, size_t M);
 /* Input gradients: linear_backward_input of o->cat (straight-through, all C*K columns) and of
  * o->dense; call linear_want_input on them at open and linear_refresh after changes. */
 void onehot_refresh(const struct kern *k, struct onehot *o);
@@ -110,9 +114,9 @@ struct dw_job {
     const uint8_t *index, *skip, *action; /* DW_ONEHOT */
     size_t rows;
 };
-/* grad += all jobs, in parallel over jobs and output columns; any pool, same bits. Two jobs
- * may share a layer only in two calls. */
-void dw_run(const struct kern *k, struct pool *pool, float *grad, const struct dw_job *jobs,
-            size_t n);
+/* grad += (fresh: =) all jobs, in parallel over jobs and output columns; any pool, same bits.
+ * Two jobs may share a layer only in two calls. Padding of grad is never touched. */
+void dw_run(const struct kern *k, struct pool *pool, float *grad, bool fresh,
+            const struct dw_job *jobs, size_t n);
 
 #endif

@@ -2,9 +2,9 @@
 /* params.h - every parameter of a model in one block, with a table of names.
  *
  * Optimiser, checkpoint and publishing are loops over one array. Values are kept in *kernel
- * layout*: a linear layer's PyTorch weight [out][in] lies as [in][out_pad], out padded with
- * zeros to a multiple of 32 (products need it, docs/adr/0003); everything else is flat, padded
- * to 32. Import and export translate, so that files hold PyTorch's names, shapes and bytes.
+ * layout*: a linear layer's PyTorch weight [out][in] lies as [in][ld]: out padded with zeros
+ * to out_pad, a multiple of 32 (products need it, docs/adr/0003), and rows ld apart (caches need
+ * it, param_stride); everything else is flat, padded to 32. Import and export translate, so that files hold PyTorch's names, shapes and bytes.
  *
  * Gradients and Adam moments are arrays of the same length and layout. Padding stays zero in
  * all of them. A table is built once and then constant; the values have one writer. */
@@ -20,7 +20,7 @@
 enum { PARAM_NAME = 80, PARAM_PAD = 32 };
 
 enum param_kind {
-    PARAM_LINEAR, /* torch [out][in]  <->  ours [in][out_pad] */
+    PARAM_LINEAR, /* torch [out][in]  <->  ours [in][ld] */
     PARAM_VECTOR, /* torch [n]        <->  ours [n padded] */
 };
 
@@ -30,6 +30,7 @@ struct param {
     uint32_t group; /* weight group, meaning defined by the algorithm */
     size_t out, in; /* LINEAR: torch shape; VECTOR: out = n, in = 1 */
     size_t out_pad; /* out rounded up to PARAM_PAD */
+    size_t ld;      /* floats from row to row: out_pad or a little more */
     size_t offset;  /* first float in the block */
     size_t count;   /* floats in the block, padding included */
 };
@@ -47,6 +48,9 @@ int params_init(struct params *p, struct arena *arena, size_t max);
 size_t params_add(struct params *p, const char *name, enum param_kind kind, uint32_t group,
                   size_t out, size_t in);
 int params_carve(struct params *p, struct arena *arena);
+
+/* Floats from row to row of a matrix of so many columns, a multiple of PARAM_PAD. */
+size_t param_stride(size_t columns);
 
 /* Index by name, or (size_t)-1. */
 size_t params_find(const struct params *p, const char *name);
