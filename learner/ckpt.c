@@ -11,6 +11,7 @@
  *       state.json          counters; doubles as C99 hexadecimal text, exact
  *       MANIFEST.json       size and BLAKE2b-256 of the three
  *   ckpt/latest             symlink to the newest, for people
+ *   ckpt/best               symlink to the best, where a run keeps it (ckpt.best)
  *
  * The loader trusts names only for order; it verifies the manifest and steps back one
  * checkpoint on any damage, with a warning. */
@@ -167,12 +168,13 @@ static json_t *state_to_json(const struct ckpt_view *c)
     for (int i = 0; i < DONE; i++)
         json_array_append_new(done, json_integer((json_int_t)counts[i]));
     return json_pack(
-        "{s:i,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:s,s:s}",
+        "{s:i,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:o,s:I,s:o,s:o,s:o,s:o,s:s,s:s}",
         "format", 1, "iteration", (json_int_t)s->iteration, "phase", (int)s->phase, "step",
         (json_int_t)s->step, "next_episode", (json_int_t)s->next_episode, "phase_first_episode",
         (json_int_t)s->phase_first_episode, "env_steps", (json_int_t)s->env_steps, "updates",
         (json_int_t)s->updates, "set_id", (json_int_t)s->set_id, "eval_round",
-        (json_int_t)s->eval_round, "elapsed_s", hex_double(s->elapsed_s), "entropy_weight",
+        (json_int_t)s->eval_round, "elapsed_s", hex_double(s->elapsed_s), "best_iteration",
+        (json_int_t)s->best_iteration, "best_wins", (json_int_t)s->best_wins, "entropy_weight",
         hex_double(s->entropy_weight), "skipped", (json_int_t)s->skipped, "skipped_by",
         skipped_by, "optimisers", opts, "versions", versions, "done", done, "config", config,
         "isa", c->isa);
@@ -254,6 +256,16 @@ static bool skipped_from_json(const json_t *o, struct ckpt_state *s)
     return json_array_size(by) == MAG_OPTS;
 }
 
+/* Checkpoints that were written before a best one was kept have none. */
+static bool best_from_json(const json_t *o, struct ckpt_state *s)
+{
+    s->best_iteration = s->best_wins = 0;
+    if (!json_object_get(o, "best_iteration"))
+        return true;
+    return get_u64(o, "best_iteration", &s->best_iteration) &&
+           get_u64(o, "best_wins", &s->best_wins);
+}
+
 static bool state_from_json(const json_t *o, struct ckpt_state *s, struct digest *config)
 {
     uint64_t format = 0, phase = 0;
@@ -266,7 +278,7 @@ static bool state_from_json(const json_t *o, struct ckpt_state *s, struct digest
               get_u64(o, "set_id", &s->set_id) && get_u64(o, "eval_round", &s->eval_round) &&
               get_double(o, "elapsed_s", &s->elapsed_s) &&
               get_double(o, "entropy_weight", &s->entropy_weight) &&
-              get_u64(o, "skipped", &s->skipped) && skipped_from_json(o, s) &&
+              get_u64(o, "skipped", &s->skipped) && skipped_from_json(o, s) && best_from_json(o, s) &&
               arrays_from_json(o, s) && get_digest(o, "config", config);
     s->phase = (enum train_phase)phase;
     return ok;
@@ -393,6 +405,14 @@ static void cut_name(char *out, size_t n, const struct ckpt_state *s)
     snprintf(out, n, "%06" PRIu64 ".%d.%06" PRIu64, s->iteration, (int)s->phase, s->step);
 }
 
+/* Where the best cut of a state lies; false: it has none. */
+static bool best_name(char *out, size_t n, const struct ckpt_state *s)
+{
+    const struct ckpt_state cut = {.iteration = s->best_iteration, .phase = PHASE_COLLECT};
+    cut_name(out, n, &cut);
+    return s->best_iteration > 0;
+}
+
 static bool is_cut_name(const char *name)
 {
     unsigned long long iteration, step;
@@ -450,10 +470,10 @@ static void free_names(char **names, size_t n)
 
 static int verify(const char *dir);
 
-/* Keep `name`, just written, and the newest before it; remove older ones and what dead writers
- * left behind. A later cut is there only if it was damaged when the run was resumed: it goes
+/* Keep `name`, just written, the newest before it and `best`; remove older ones and what dead
+ * writers left behind. A later cut is there only if it was damaged when the run was resumed: it goes
  * too, or it would count as one of those to keep. */
-static void prune(const char *dir, const char *name, size_t keep)
+static void prune(const char *dir, const char *name, const char *best, size_t keep)
 {
     char path[PATH_BYTES], **names;
     size_t n = list_cuts(dir, &names), kept = 0;
@@ -461,7 +481,9 @@ static void prune(const char *dir, const char *name, size_t keep)
         bool later = newer_first(&names[i], &name) < 0;
         if (join(path, dir, names[i]))
             continue;
-        if (later ? verify(path) != 0 : kept++ >= (keep ? keep : 1))
+        bool old = kept >= (keep ? keep : 1) && strcmp(names[i], best) != 0;
+        kept += !later;
+        if (later ? verify(path) != 0 : old)
             remove_tree(path);
     }
     free_names(names, n);
@@ -473,17 +495,18 @@ static void prune(const char *dir, const char *name, size_t keep)
         closedir(d);
 }
 
-static int point_latest(const char *dir, const char *name)
+/* dir/link -> name, replaced by rename so that it always points somewhere. */
+static int point(const char *dir, const char *link, const char *name)
 {
-    char tmp[PATH_BYTES], latest[PATH_BYTES];
-    int err = join(tmp, dir, ".latest");
+    char tmp[PATH_BYTES], path[PATH_BYTES];
+    int err = join(tmp, dir, ".link");
     if (!err)
-        err = join(latest, dir, "latest");
+        err = join(path, dir, link);
     if (err)
         return err;
     unlink(tmp);
-    if (symlink(name, tmp) || rename(tmp, latest))
-        return path_error(ERR_IO, "cannot point", latest);
+    if (symlink(name, tmp) || rename(tmp, path))
+        return path_error(ERR_IO, "cannot point", path);
     return 0;
 }
 
@@ -523,8 +546,9 @@ static int publish(const char *ckpts, const char *tmp, const char *name)
 
 int ckpt_write(const char *run_dir, const struct ckpt_view *c, size_t keep)
 {
-    char ckpts[PATH_BYTES], tmp[PATH_BYTES], name[64], tmp_name[96];
+    char ckpts[PATH_BYTES], tmp[PATH_BYTES], name[64], best[64], tmp_name[96];
     struct part part[FILES] = {{0}};
+    bool has_best = best_name(best, sizeof best, c->state);
     cut_name(name, sizeof name, c->state);
     snprintf(tmp_name, sizeof tmp_name, ".tmp-%s-%ld", name, (long)getpid());
     int err = join(ckpts, run_dir, "ckpt");
@@ -541,9 +565,11 @@ int ckpt_write(const char *run_dir, const struct ckpt_view *c, size_t keep)
     if (!err)
         err = publish(ckpts, tmp, name);
     if (!err)
-        err = point_latest(ckpts, name);
+        err = point(ckpts, "latest", name);
+    if (!err && has_best)
+        err = point(ckpts, "best", best);
     if (!err)
-        prune(ckpts, name, keep);
+        prune(ckpts, name, best, keep);
     for (int i = 0; i < FILES; i++)
         free(part[i].bytes);
     return err;
@@ -613,6 +639,28 @@ int ckpt_find(const char *where, char *path, size_t n)
     }
     free_names(names, count);
     return found;
+}
+
+int ckpt_find_best(const char *where, char *path, size_t n)
+{
+    char ckpts[PATH_BYTES], one[PATH_BYTES], name[64];
+    struct ckpt_state state;
+    int err = ckpt_find(where, path, n);
+    if (!err && strcmp(path, where) != 0) /* a run, not a checkpoint */
+        err = ckpt_read_state(path, &state, NULL);
+    else
+        return err;
+    if (!err && best_name(name, sizeof name, &state)) {
+        err = join(ckpts, where, "ckpt");
+        if (!err)
+            err = join(one, ckpts, name);
+        if (!err && verify(one))
+            log_warn("best checkpoint missing or damaged, taking the newest",
+                     "path=%s why=\"%s\"", one, err_text());
+        else if (!err)
+            snprintf(path, n, "%s", one);
+    }
+    return err;
 }
 
 int ckpt_load(const char *path, const struct params *p, float *value, float *m, float *v)

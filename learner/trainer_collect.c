@@ -121,7 +121,8 @@ int trainer_collect(struct trainer *t)
 }
 
 /* One round: the same starts every time, keyed by k. */
-static int eval_round(struct trainer *t, uint64_t round, bool greedy, double *win_rate)
+static int eval_round(struct trainer *t, uint64_t round, bool greedy, double *win_rate,
+                      uint32_t *won)
 {
     size_t n = t->cfg->eval.episodes;
     uint32_t wins = 0;
@@ -136,6 +137,7 @@ static int eval_round(struct trainer *t, uint64_t round, bool greedy, double *wi
     free_episodes(t, n);
     ret /= (double)n;
     *win_rate = (double)wins / (double)n;
+    *won = wins;
     wilson(wins, (double)n, &lo, &hi);
     trainer_metric(t, greedy ? "eval/greedy_win_rate" : "eval/sampled_win_rate", *win_rate);
     trainer_metric(t, greedy ? "eval/greedy_return" : "eval/sampled_return", ret);
@@ -147,14 +149,26 @@ static int eval_round(struct trainer *t, uint64_t round, bool greedy, double *wi
     return intake_eval(t->in, round, t->set.set_id, greedy, wins, (uint32_t)n, ret);
 }
 
+/* The policy just evaluated is the best so far: a checkpoint of it stays. Only the cut before a
+ * collection holds the weights that were evaluated and nothing else. */
+static int keep_best(struct trainer *t, uint32_t wins)
+{
+    if (!t->cfg->ckpt.best || t->st.phase != PHASE_COLLECT || wins < t->st.best_wins)
+        return 0;
+    t->st.best_iteration = t->st.iteration;
+    t->st.best_wins = wins;
+    return trainer_save(t);
+}
+
 int trainer_evaluate(struct trainer *t)
 {
+    uint32_t greedy = 0, sampled = 0;
     if (!t->cfg->eval.episodes)
         return 0;
     trainer_show(t, BOARD_EVALUATING, 0, t->cfg->eval.episodes);
-    int err = eval_round(t, t->st.eval_round, true, &t->view.eval_greedy);
+    int err = eval_round(t, t->st.eval_round, true, &t->view.eval_greedy, &greedy);
     if (!err)
-        err = eval_round(t, t->st.eval_round + 1, false, &t->view.eval_sampled);
+        err = eval_round(t, t->st.eval_round + 1, false, &t->view.eval_sampled, &sampled);
     if (err)
         return err;
     t->st.eval_round += 2;
@@ -163,5 +177,5 @@ int trainer_evaluate(struct trainer *t)
     t->st.iteration = next ? next - 1 : 0; /* of the policy that the last iteration left */
     err = trainer_metrics_flush(t, true);
     t->st.iteration = next;
-    return err;
+    return err ? err : keep_best(t, greedy);
 }

@@ -20,6 +20,10 @@
 
 enum { LANES = 16 };
 
+/* Added to the numbers that key draws: a run's own evaluations use those below, and the best of
+ * many must be measured on starts that did not choose it. */
+enum { FRESH = 1 << 20 };
+
 /* One environment being played. */
 struct lane {
     struct env *env;
@@ -89,7 +93,7 @@ static int player_open(struct player *p, const struct eval_request *rq, struct e
     if (rq->path) {
         err = rundir_of(rq->path, run_dir);
         if (!err)
-            err = ckpt_find(rq->path, out->checkpoint, sizeof out->checkpoint);
+            err = ckpt_find_best(rq->path, out->checkpoint, sizeof out->checkpoint);
         if (!err)
             err = rundir_config(run_dir, &p->cfg);
         if (!err)
@@ -110,6 +114,8 @@ static int player_open(struct player *p, const struct eval_request *rq, struct e
     err = open_lanes(p);
     if (!err && network)
         err = open_model(p, rq->path ? out->checkpoint : NULL);
+    out->best = rq->path && strcmp(rq->path, out->checkpoint) != 0 &&
+                state.best_iteration > 0 && state.best_iteration == state.iteration;
     snprintf(out->map, sizeof out->map, "%s", p->cfg.env.map);
     snprintf(out->policy, sizeof out->policy, "%s", rq->policy ? rq->policy : p->cfg.algo);
     out->set_id = state.set_id;
@@ -143,7 +149,7 @@ static void observe(struct player *p, struct lane *l)
 static int start_episode(struct player *p, size_t lane, uint64_t k)
 {
     struct lane *l = &p->lane[lane];
-    uint64_t seed = draws_seed(&p->draws, DRAW_EVAL_ENV, k);
+    uint64_t seed = draws_seed(&p->draws, DRAW_EVAL_ENV, FRESH + k);
     int err = p->env->reset(l->env, seed);
     if (!err && p->record)
         err = record_begin(p->record, &l->take, l->env, k, seed);
@@ -164,7 +170,7 @@ static void random_action(struct player *p, struct lane *l)
 {
     size_t N = p->spec.n_agents, A = p->spec.actions;
     uint32_t word[256];
-    draws_words(&p->draws, DRAW_EVAL_ACT, l->k, (uint32_t)l->length, word, N);
+    draws_words(&p->draws, DRAW_EVAL_ACT, FRESH + l->k, (uint32_t)l->length, word, N);
     for (size_t n = 0; n < N; n++) {
         uint32_t open = 0;
         for (size_t a = 0; a < A; a++)
@@ -193,7 +199,7 @@ static void choose(struct player *p, bool greedy)
         row[n++] = (struct mag_act_row){.row = i,
                                         .obs = l->obs,
                                         .avail = l->avail,
-                                        .item = l->k,
+                                        .item = FRESH + l->k,
                                         .eval = true,
                                         .latent_mode = p->cfg.eval.latent == LATENT_MODE,
                                         .mode = greedy ? MAG_ACT_GREEDY : MAG_ACT_SAMPLE,
@@ -329,7 +335,8 @@ void eval_print(const struct eval_report *r, FILE *out)
     fprintf(out, "evaluation of %s on %s, seed %llu", r->policy, r->map,
             (unsigned long long)r->seed);
     if (r->checkpoint[0])
-        fprintf(out, ", after %llu environment steps", (unsigned long long)r->env_steps);
+        fprintf(out, ", after %llu environment steps%s", (unsigned long long)r->env_steps,
+                r->best ? ", the best by the run's own evaluations" : "");
     fputc('\n', out);
     if (r->greedy.episodes)
         print_side("greedy", &r->greedy, out);
@@ -356,6 +363,8 @@ int eval_json(const struct eval_report *r, FILE *out)
     if (r->greedy.episodes)
         json_object_set_new(o, "greedy", side_json(&r->greedy));
     json_object_set_new(o, "sampled", side_json(&r->sampled));
+    if (r->checkpoint[0])
+        json_object_set_new(o, "checkpoint", json_string(r->checkpoint));
     if (r->film[0])
         json_object_set_new(o, "film", json_string(r->film));
     int err = json_dumpf(o, out, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) ? ERR_IO : 0;

@@ -2,12 +2,14 @@
 /* evaluate.h - evaluation episodes in this process, for `mag eval` and the end of `mag train`.
  *
  * Greedy (arg max of the masked logits) and sampled, with EVAL keys: episode k starts from the
- * same seed at every evaluation, disjoint from training's (contracts.md 2). */
+ * same seed at every evaluation, disjoint from training's and from those by which a run chooses
+ * its best checkpoint, which is the one that is played where a run keeps it (ckpt.best). */
 #ifndef MAG_EVALUATE_H
 #define MAG_EVALUATE_H
 
 #include "base/config.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -32,6 +34,7 @@ struct eval_report {
     char map[CONFIG_NAME], policy[CONFIG_NAME], checkpoint[CONFIG_PATH * 4];
     uint64_t set_id, seed, iteration, env_steps;
     uint32_t episodes;
+    bool best; /* the run's best checkpoint, not simply its newest */
     struct eval_side greedy, sampled; /* a scripted or random policy fills `sampled` only */
     char film[4096];                  /* where the film went, or "" */
 };

@@ -173,6 +173,11 @@ static int report(const struct look *l, json_t **out)
                   "iterations", (json_int_t)iterations, "env_steps", (json_int_t)s->env_steps,
                   "set_id", (json_int_t)s->set_id, "checkpoint", l->checkpoint);
     int err = o ? 0 : ERR_NOMEM;
+    if (!err && s->best_iteration)
+        json_object_set_new(o, "best",
+                            json_pack("{s:I,s:I}", "iteration",
+                                      (json_int_t)(s->best_iteration - 1), "wins",
+                                      (json_int_t)s->best_wins));
     for (size_t i = 0; i < sizeof part / sizeof *part && !err; i++)
         err = put(l, o, part[i].key, part[i].sql, part[i].one);
     if (err)
@@ -258,12 +263,17 @@ static void print_report(const struct look *l, const json_t *o)
            whole(ppo, "duplicates"), whole(ppo, "divergence"));
     print_method(o);
     print_times(o);
-    json_array_foreach(json_object_get(o, "evals"), i, w)
-    {
+    const json_t *evals = json_object_get(o, "evals"), *best = json_object_get(o, "best");
+    size_t rounds = json_array_size(evals);
+    for (i = rounds > 2 ? rounds - 2 : 0; i < rounds; i++) { /* the newest, greedy and sampled */
+        w = json_array_get(evals, i);
         printf("  evaluation   round %lld, %s: won %lld of %lld, return %.2f\n",
                whole(w, "round"), whole(w, "greedy") ? "greedy" : "sampled", whole(w, "wins"),
                whole(w, "episodes"), real(w, "return"));
     }
+    if (best)
+        printf("  best         after iteration %lld, won %lld greedy: %s/ckpt/best\n",
+               whole(best, "iteration"), whole(best, "wins"), l->run_dir);
     json_array_foreach(json_object_get(o, "workers"), i, w)
     {
         printf("  %-12s %s, %lld accepted\n", json_string_value(json_object_get(w, "role")),

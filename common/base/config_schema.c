@@ -284,6 +284,9 @@ const struct config_key config_keys[] = {
         "Iterations between checkpoints; one is always written at the end and on signals."),
     U32("ckpt.keep", ckpt.keep, "3", 1, 1000, "checkpoints", CFG_ROLE,
         "Newest checkpoints kept."),
+    YES("ckpt.best", ckpt.best, "false", CFG_ROLE,
+        "Keep the checkpoint whose greedy evaluation won most, too (eval.every); `mag eval RUN` "
+        "plays it."),
 
     ENUM("store.keep", store.keep, enum cfg_store_keep, "all", choices_keep, CFG_ROLE,
          "Episodes kept in run.db: all, or those the replay still holds."),
@@ -365,7 +368,7 @@ const struct config_preset_row config_preset_rows[] = {
     {"train.warmup_model_steps", {NULL,  NULL,    "650"}},
     {"train.warmup_rm_steps",    {NULL,  NULL,    "300"}},
     {"train.dropout",            {NULL,  NULL,    "0"}},
-    {"train.stop.iterations",    {NULL,  NULL,    "640"}},
+    {"train.stop.iterations",    {NULL,  NULL,    "1000"}},
     {"train.stop.seconds",       {NULL,  NULL,    "840"}},
     {"imagine.steps",            {NULL,  NULL,    "8"}},
     {"imagine.candidates",       {NULL,  NULL,    "3"}}, /* paper, code: Table 1 */
@@ -380,8 +383,11 @@ const struct config_preset_row config_preset_rows[] = {
     {"ppo.clip",                 {NULL,  NULL,    "0.2"}},
     {"ppo.entropy",              {NULL,  NULL,    "0.08"}},
     {"ppo.anneal",               {NULL,  NULL,    "0.99993"}},
+    {"ppo.entropy_floor",        {NULL,  NULL,    "0.02"}},
     {"job.windows",              {NULL,  NULL,    "4"}},
+    {"eval.every",               {NULL,  NULL,    "20"}},
     {"eval.episodes",            {NULL,  NULL,    "100"}},
+    {"ckpt.best",                {NULL,  NULL,    "true"}},
     {"workers.actors",           {NULL,  NULL,    "2"}},
     {"workers.planners",         {NULL,  NULL,    "2"}},
 };

@@ -3,8 +3,8 @@
  *
  * ckpt/<iteration>-<phase>-<step>/ holds model.safetensors (PyTorch names), optim.safetensors
  * (exp_avg.*, exp_avg_sq.*), state.json and MANIFEST.json (size and BLAKE2b of each). Written
- * into ckpt/.tmp-*, synced, renamed, directory synced; `latest` is a symlink replaced by rename.
- * The loader verifies the manifest and steps back one generation on any damage. */
+ * into ckpt/.tmp-*, synced, renamed, directory synced; `latest` and `best` are symlinks replaced
+ * by rename. The loader verifies the manifest and steps back one generation on any damage. */
 #ifndef LEARNER_CKPT_H
 #define LEARNER_CKPT_H
 
@@ -26,6 +26,9 @@ struct ckpt_state {
     uint64_t phase_first_episode; /* first episode of this iteration */
     uint64_t env_steps, updates, set_id, eval_round;
     double elapsed_s; /* wall time spent so far */
+    /* The evaluation that won most so far, the later one of equals: the cut before the collection
+     * of best_iteration is kept. 0 = none. */
+    uint64_t best_iteration, best_wins;
     struct mag_opt_state opt[MAG_OPTS];
     double entropy_weight;
     uint64_t skipped, skipped_by[MAG_OPTS];
@@ -41,12 +44,15 @@ struct ckpt_view {
     const char *isa;
 };
 
-/* Write a checkpoint under run_dir/ckpt and prune all but the newest `keep`. ERR_IO. */
+/* Write a checkpoint under run_dir/ckpt and prune all but the newest `keep` and the best. ERR_IO. */
 int ckpt_write(const char *run_dir, const struct ckpt_view *c, size_t keep);
 
 /* Newest whole checkpoint: its path into path[n]. ERR_NOTFOUND when there is none; a damaged one
  * is skipped with a warning. `where` is a run directory, or a checkpoint directory itself. */
 int ckpt_find(const char *where, char *path, size_t n);
+/* As ckpt_find, but of a run that keeps its best checkpoint that one, as the newest names it. If
+ * it is missing or damaged, the newest, with a warning. */
+int ckpt_find_best(const char *where, char *path, size_t n);
 /* Read state alone (sizes are checked by ckpt_load). */
 int ckpt_read_state(const char *path, struct ckpt_state *out, struct digest *config);
 /* Read tensors into arrays of the params' layout; m and v may be NULL. */

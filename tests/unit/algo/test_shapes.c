@@ -50,6 +50,22 @@ static void noting_gemm(float *y, size_t ldy, const float *x, size_t ldx, const 
     real->gemm(y, ldy, x, ldx, w, ldw, M, N, K, accumulate);
 }
 
+static void noting_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
+                         size_t ldw, const float *bias, enum kern_act act, size_t M, size_t N,
+                         size_t K)
+{
+    struct shape s;
+    memset(&s, 0, sizeof s);
+    s.ldy = ldy;
+    s.ldx = ldx;
+    s.ldw = ldw;
+    s.N = N;
+    s.K = K;
+    s.accumulate = true; /* from the bias, or from what is there */
+    note(s);
+    real->layer(y, ldy, x, ldx, w, ldw, bias, act, M, N, K);
+}
+
 static void noting_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
                            size_t ldy, size_t R, size_t N, size_t K)
 {
@@ -61,7 +77,8 @@ static void noting_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, co
     s.N = N;
     s.K = K;
     s.dw = true;
-    note(s);
+    if (K > 0) /* 0: a first layer without dense columns, nothing to multiply */
+        note(s);
     real->gemm_dw(dw, ldw, x, ldx, dy, ldy, R, N, K);
 }
 
@@ -126,6 +143,7 @@ static void note_shapes(const struct kern *k)
     real = k;
     noting = *k;
     noting.gemm = noting_gemm;
+    noting.layer = noting_layer;
     noting.gemm_dw = noting_gemm_dw;
     seen_count = 0;
     for (size_t i = 0; i < NETS; i++) {

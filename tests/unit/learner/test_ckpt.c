@@ -57,6 +57,8 @@ static void set_up(void)
                                 .elapsed_s = 0.1,
                                 .entropy_weight = 1.0 / 3,
                                 .skipped = 10,
+                                .best_iteration = 9,
+                                .best_wins = 77,
                                 .skipped_by = {1, 2, 3, 4}};
     for (size_t i = 0; i < MAG_OPTS; i++)
         state.opt[i] = (struct mag_opt_state){100 + i, 0.9 / (double)(i + 1), 1e-300};
@@ -112,6 +114,61 @@ static size_t count_entries(const char *prefix)
     return n;
 }
 
+/* ------------------------------------------------------------------------------- the best */
+
+static const char *best_found(void)
+{
+    static char path[4096];
+    ck_assert_int_eq(ckpt_find_best(dir, path, sizeof path), 0);
+    return strrchr(path, '/') + 1;
+}
+
+static void evaluated_best(uint64_t iteration)
+{
+    state.best_iteration = iteration;
+    state.best_wins = iteration;
+}
+
+START_TEST(the_best_checkpoint_outlives_newer_ones_until_a_better_one_comes)
+{
+    char link[64] = {0}, path[SCRATCH_PATH + 16];
+    evaluated_best(0);
+    for (uint64_t i = 1; i <= 8; i++) {
+        state.iteration = i;
+        state.phase = PHASE_COLLECT;
+        state.step = 0;
+        if (i == 3 || i == 7)
+            evaluated_best(i);
+        ck_assert_int_eq(write_keeping(2), 0);
+        if (i == 6) {
+            ck_assert_str_eq(best_found(), "000003.0.000000");
+            ck_assert_uint_eq(count_entries("0000"), 3);
+        }
+    }
+    ck_assert_str_eq(best_found(), "000007.0.000000");
+    ck_assert_uint_eq(count_entries("0000"), 2); /* the one that was best is gone */
+    snprintf(path, sizeof path, "%s/ckpt/best", dir);
+    ck_assert_int_gt(readlink(path, link, sizeof link - 1), 0);
+    ck_assert_str_eq(link, "000007.0.000000");
+}
+END_TEST
+
+START_TEST(without_a_best_or_with_a_damaged_one_the_newest_is_taken)
+{
+    char path[SCRATCH_PATH + 64];
+    evaluated_best(0);
+    write_cut(3, PHASE_COLLECT, 0);
+    write_cut(4, PHASE_COLLECT, 0);
+    ck_assert_str_eq(best_found(), "000004.0.000000");
+    evaluated_best(3);
+    write_cut(5, PHASE_COLLECT, 0);
+    ck_assert_str_eq(best_found(), "000003.0.000000");
+    snprintf(path, sizeof path, "%s/ckpt/000003.0.000000/state.json", dir);
+    ck_assert_int_eq(truncate(path, 10), 0);
+    ck_assert_str_eq(best_found(), "000005.0.000000");
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------- round trip */
 
 START_TEST(tensors_moments_and_state_come_back_exactly)
@@ -133,6 +190,8 @@ START_TEST(tensors_moments_and_state_come_back_exactly)
     ck_assert_uint_eq(back.updates, 777);
     ck_assert_uint_eq(back.set_id, 31);
     ck_assert_uint_eq(back.eval_round, 2);
+    ck_assert_uint_eq(back.best_iteration, 9);
+    ck_assert_uint_eq(back.best_wins, 77);
     ck_assert_uint_eq(back.skipped, 10);
     ck_assert_mem_eq(back.skipped_by, state.skipped_by, sizeof state.skipped_by);
     ck_assert(back.elapsed_s == 0.1 && back.entropy_weight == 1.0 / 3);
@@ -492,6 +551,8 @@ int main(void)
     TCase *t = tcase_create("ckpt");
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_set_timeout(t, 200);
+    tcase_add_test(t, the_best_checkpoint_outlives_newer_ones_until_a_better_one_comes);
+    tcase_add_test(t, without_a_best_or_with_a_damaged_one_the_newest_is_taken);
     tcase_add_test(t, tensors_moments_and_state_come_back_exactly);
     tcase_add_test(t, a_model_of_another_shape_is_refused);
     tcase_add_test(t, a_checkpoint_directory_and_its_link_are_found_like_a_run);

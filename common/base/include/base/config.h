@@ -119,6 +119,7 @@ struct config {
     struct {
         uint32_t every; /* iterations */
         uint32_t keep;  /* newest checkpoints kept */
+        bool best;      /* and the one whose evaluation won most */
     } ckpt;
     struct {
         enum cfg_store_keep keep;
