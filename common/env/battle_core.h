@@ -7,6 +7,7 @@
  * battle_spawn.c   where units appear
  * battle_gen.c     teams and places drawn for an episode (SMACv2)
  * battle_move.c    steps, headings, contact
+ * battle_round.c   the way round those who stand
  * battle_fight.c   attack cycle, hits under way, damage, death
  * battle_script.c  targets and orders of the opponents
  * battle_scene.c   the picture of it
@@ -35,6 +36,7 @@ enum {
     RINGS = 80,                  /* spawn rings of radius j/8 */
     RING_PLACES = 1 + (RINGS - 1) * (RINGS + 12) / 2, /* ring j > 0 has j + 6 places */
     FIELDS = 32,                                      /* distance fields kept */
+    TURN = 16,       /* headings are counted in sixteenths of a turn */
     COPY_BASE = 1935 /* first unit type id after the game's own catalogue */
 };
 
@@ -130,8 +132,10 @@ struct battle {
     int windup[UNITS], windup_target[UNITS], backswing[UNITS];
     uint32_t help_at[UNITS]; /* loop from which it may call for help again */
     bool healing[UNITS];
-    int8_t prefer[UNITS]; /* side tried first when the way is blocked: +1 or -1 */
-    int stuck[UNITS];     /* loops without a free heading */
+    int8_t prefer[UNITS];       /* side tried first when the way is blocked: +1 or -1 */
+    int stuck[UNITS];           /* loops without a free heading */
+    uint32_t moved_at[UNITS];   /* loop of the last move */
+    uint32_t round_next[UNITS]; /* loop in which it goes on round those who stand */
     struct {
         int from, to; /* cells this was found for; from -1 = nothing found yet */
         bool straight;
@@ -246,6 +250,16 @@ void unit_lift(struct battle *b, int i);                      /* out of everyone
 /* One loop's step towards (tx,ty), ending `stop` short of it. True if the unit moved. */
 bool unit_walk(struct battle *b, int i, double tx, double ty, double stop);
 bool unit_free(const struct battle *b, int i, double x, double y); /* fits, touches nobody */
+
+/* battle_round.c */
+extern const struct sixteenth {
+    double c, s;
+} sixteenth[TURN];                               /* cosine and sine, counter-clockwise */
+bool unit_stands(const struct battle *b, int i); /* it has not moved for a few loops */
+/* Sixteenths of a turn, towards its preferred side, off its direct heading (ux,uy) at which i
+ * passes those who stand on its way of `length`: 0 = none does, TURN = closed in. `fresh`: it
+ * starts going round and may change the preferred side for the shorter way. */
+int round_find(struct battle *b, int i, double ux, double uy, double length, bool fresh);
 
 /* battle_fight.c */
 double edge_distance(const struct battle *b, int i, int j);

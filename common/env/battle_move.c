@@ -5,7 +5,8 @@
  * neighbours: a unit tries headings off its desired one until a step fits the terrain and
  * brings it into contact with nobody it would get closer to. It remembers on which side it
  * last went round: that persistence makes a swarm flow around engaged friends instead of
- * trembling behind them.
+ * trembling behind them. If somebody stands in its direct way, or nothing is free, it looks
+ * farther (battle_round.c): short steps alone leave it in the pocket between two who stand.
  *
  * INVARIANT  A step never deepens an overlap and never creates one, so two units of a layer
  * stay at least the sum of their separation radii apart (up to TOUCH).
@@ -22,24 +23,10 @@ enum { STUCK_LOOPS = 16, NEAR = 64 };
 static const double TOUCH = 1e-7;        /* gap below which units count as apart */
 static const double WAYPOINT_NEAR = 0.1; /* a waypoint this near is reached */
 
-/* Headings off the desired one in the order of trial, multiples of 22.5 degrees; negative
- * ones turn away from the preferred side. Taking one of the last FLIP changes the side. */
-enum { HEADINGS = 11, FLIP = 4 };
-static const struct {
-    double c, s;
-} heading[HEADINGS] = {
-    {1, 0},
-    {0.92387953251128674, 0.38268343236508977},   /* +22.5 */
-    {0.92387953251128674, -0.38268343236508977},  /* -22.5 */
-    {0.70710678118654752, 0.70710678118654752},   /* +45 */
-    {0.38268343236508977, 0.92387953251128674},   /* +67.5 */
-    {0, 1},                                       /* +90 */
-    {-0.38268343236508977, 0.92387953251128674},  /* +112.5 */
-    {0.70710678118654752, -0.70710678118654752},  /* -45 */
-    {0.38268343236508977, -0.92387953251128674},  /* -67.5 */
-    {0, -1},                                      /* -90 */
-    {-0.38268343236508977, -0.92387953251128674}, /* -112.5 */
-};
+/* Sixteenths of a turn off the direct heading in the order of trial, towards the preferred
+ * side; taking one of the last FLIP changes the side. */
+enum { SIDESTEPS = 10, FLIP = 4 };
+static const int8_t sidestep_turn[SIDESTEPS] = {1, -1, 2, 3, 4, 5, -2, -3, -4, -5};
 
 void unit_lift(struct battle *b, int i)
 {
@@ -50,6 +37,7 @@ void unit_place(struct battle *b, int i, double x, double y)
 {
     b->x[i] = x;
     b->y[i] = y;
+    b->moved_at[i] = b->now;
     b->near_x[i] = (float)x;
     b->near_y[i] = (float)y;
 }
@@ -165,6 +153,79 @@ static void find_way(struct battle *b, int i, double *tx, double *ty, double *le
     *length = sqrt(dx * dx + dy * dy);
 }
 
+/* A unit about to step: where it is, the step on its direct heading, whom it could touch. */
+struct stride {
+    double x, y, dx, dy;
+    int n;
+    struct near near[NEAR];
+};
+
+/* Step `turn` sixteenths off the direct heading, if that is free. */
+static bool try_step(struct battle *b, int i, const struct stride *s, int turn)
+{
+    const struct sixteenth *by = &sixteenth[turn & (TURN - 1)];
+    double side = by->s * b->prefer[i];
+    double x = s->x + s->dx * by->c - s->dy * side, y = s->y + s->dx * side + s->dy * by->c;
+    if (!step_free(b, i, x, y, s->near, s->n, turn == 0))
+        return false;
+    b->stuck[i] = 0;
+    unit_place(b, i, x, y);
+    return true;
+}
+
+/* Does anybody the direct step bumps into stand? */
+static bool barred(const struct battle *b, const struct stride *s)
+{
+    for (int k = 0; k < s->n; k++) {
+        if (bumps(&s->near[k], s->x + s->dx, s->y + s->dy) && unit_stands(b, s->near[k].id))
+            return true;
+    }
+    return false;
+}
+
+static bool sidestep(struct battle *b, int i, const struct stride *s)
+{
+    for (int k = 0; k < SIDESTEPS; k++) {
+        if (!try_step(b, i, s, sidestep_turn[k]))
+            continue;
+        if (k >= SIDESTEPS - FLIP)
+            b->prefer[i] = (int8_t)-b->prefer[i];
+        return true;
+    }
+    return false;
+}
+
+/* Stand; after a while try the other side. */
+static bool stay(struct battle *b, int i)
+{
+    b->speed[i] = 0;
+    if (++b->stuck[i] > STUCK_LOOPS) {
+        b->stuck[i] = 0;
+        b->prefer[i] = (int8_t)-b->prefer[i];
+        b->round_next[i] = 0;
+    }
+    return false;
+}
+
+/* Past those who stand, until the direct way is clear; `fresh`: begin now. */
+static bool go_round(struct battle *b, int i, const struct stride *s, double length, bool fresh)
+{
+    static const int8_t about[] = {0, 1, 2, 3, 4, -1, -2, -3, -4};
+    double d = sqrt(s->dx * s->dx + s->dy * s->dy);
+    int turn = round_find(b, i, s->dx / d, s->dy / d, length, fresh);
+    if (turn == TURN) { /* closed in: the other side next time */
+        b->speed[i] = 0;
+        b->prefer[i] = (int8_t)-b->prefer[i];
+        return false;
+    }
+    b->round_next[i] = turn ? b->now + 1 : 0;
+    for (size_t k = 0; k < sizeof about; k++) {
+        if (try_step(b, i, s, turn + about[k]))
+            return true;
+    }
+    return stay(b, i);
+}
+
 bool unit_walk(struct battle *b, int i, double tx, double ty, double stop)
 {
     const struct kind *k = kind_of(b, i);
@@ -188,26 +249,15 @@ bool unit_walk(struct battle *b, int i, double tx, double ty, double stop)
     double d = sqrt(dx * dx + dy * dy);
     if (!(d > 0))
         return false;
-    dx *= step / d;
-    dy *= step / d;
-
-    struct near near[NEAR];
-    int n = neighbours(b, i, x, y, step, near);
-    for (int h = 0; h < HEADINGS; h++) {
-        double c = heading[h].c, s = heading[h].s * b->prefer[i];
-        double nx = x + dx * c - dy * s, ny = y + dx * s + dy * c;
-        if (!step_free(b, i, nx, ny, near, n, h == 0))
-            continue;
-        if (h >= HEADINGS - FLIP)
-            b->prefer[i] = (int8_t)-b->prefer[i];
-        b->stuck[i] = 0;
-        unit_place(b, i, nx, ny);
+    struct stride s; /* `near` is large: only what is used is written */
+    s.x = x;
+    s.y = y;
+    s.dx = dx * (step / d);
+    s.dy = dy * (step / d);
+    s.n = neighbours(b, i, x, y, step, s.near);
+    if (b->round_next[i] == b->now)
+        return go_round(b, i, &s, length, false);
+    if (try_step(b, i, &s, 0) || (!barred(b, &s) && sidestep(b, i, &s)))
         return true;
-    }
-    b->speed[i] = 0;
-    if (++b->stuck[i] > STUCK_LOOPS) {
-        b->stuck[i] = 0;
-        b->prefer[i] = (int8_t)-b->prefer[i];
-    }
-    return false;
+    return go_round(b, i, &s, length, true);
 }

@@ -85,6 +85,7 @@ static void unit_fresh(struct battle *b, int i, enum unit_kind kind, uint8_t sid
     b->healing[i] = false;
     b->prefer[i] = i % 2 ? -1 : 1;
     b->stuck[i] = 0;
+    b->round_next[i] = 0;
     b->way[i].from = -1;
     b->sep[i] = k->separation;
     if (k->separation > b->max_sep[k->layer])

@@ -119,31 +119,31 @@ void terrain_pull_back(const struct terrain *t, const struct kind *k, double x, 
     *ty = y;
 }
 
-/* The open cell nearest to `cell`: targets on a cliff are approached as near as one can. */
-static int nearest_open(const uint32_t rows[SIDE], int cell)
+/* The open cells nearest to `cell`, all of them: a colossus on a cliff is reached from the foot
+ * and from the brink. Written to `out`; returns how many. */
+static int nearest_open(const uint32_t rows[SIDE], int cell, uint16_t out[CELLS])
 {
-    int best = -1, best_d = 0, cx = cell % SIDE, cy = cell / SIDE;
+    int n = 0, best = 0, cx = cell % SIDE, cy = cell / SIDE;
     for (int c = 0; c < CELLS; c++) {
         int dx = c % SIDE - cx, dy = c / SIDE - cy, d = dx * dx + dy * dy;
-        if ((rows[c / SIDE] >> (c % SIDE) & 1) && (best < 0 || d < best_d)) {
-            best = c;
-            best_d = d;
-        }
+        if (!(rows[c / SIDE] >> (c % SIDE) & 1) || (n > 0 && d > best))
+            continue;
+        if (d < best)
+            n = 0;
+        best = d;
+        out[n++] = (uint16_t)c;
     }
-    return best;
+    return n;
 }
 
 static void field_fill(struct field *f, const uint32_t rows[SIDE])
 {
     uint16_t queue[CELLS];
-    int first = 0, last = 0;
+    int first = 0, last = nearest_open(rows, f->cell, queue);
     for (int c = 0; c < CELLS; c++)
         f->steps[c] = STEPS_NONE;
-    int start = nearest_open(rows, f->cell);
-    if (start < 0)
-        return;
-    f->steps[start] = 0;
-    queue[last++] = (uint16_t)start;
+    for (int q = 0; q < last; q++)
+        f->steps[queue[q]] = 0;
     while (first < last) {
         int c = queue[first++], x = c % SIDE, y = c / SIDE;
         static const int DX[4] = {1, -1, 0, 0}, DY[4] = {0, 0, 1, -1};

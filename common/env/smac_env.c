@@ -31,7 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATTLE_BUILD "battle-1"
+#define BATTLE_BUILD "battle-2"
 
 enum { RESET_TRIES = 16 }; /* loops to wait for units; the engine spawns all at once */
 

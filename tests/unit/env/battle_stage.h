@@ -41,7 +41,7 @@ static inline void put(struct battle *b, int i, enum unit_kind kind, double x, d
     b->shield_wait[i] = b->windup[i] = b->backswing[i] = b->stuck[i] = 0;
     b->task[i] = TASK_IDLE;
     b->aim[i] = b->target[i] = b->windup_target[i] = -1;
-    b->help_at[i] = 0;
+    b->help_at[i] = b->round_next[i] = 0;
     b->healing[i] = false;
     b->way[i].from = -1;
     b->sep[i] = k->separation;

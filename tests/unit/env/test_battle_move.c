@@ -179,6 +179,98 @@ START_TEST(zerglings_reach_the_plateau_by_a_ramp_and_colossi_by_the_cliff)
 }
 END_TEST
 
+/* A row of opponents that stand, side by side from (16,y) northwards: they do not fight. */
+static void put_row(int first, int n, double y)
+{
+    for (int k = 0; k < n; k++) {
+        put(b, first + k, UNIT_MARINE, 16, y + 0.75 * k);
+        b->scripted[first + k] = false;
+    }
+    battle_step(b, 4); /* long enough for all to see that they stand */
+}
+
+/* The last opponent walks to (22,y), from behind the row. */
+static int put_walker(double x, double y, int prefer)
+{
+    int i = b->n - 1;
+    put(b, i, UNIT_MARINE, x, y);
+    order_advance(b, i, 22, y);
+    b->prefer[i] = (int8_t)prefer;
+    return i;
+}
+
+START_TEST(a_unit_in_the_pocket_behind_two_who_stand_gets_out_and_round)
+{
+    put_row(E, 2, 15.625);
+    int w = put_walker(16 - 0.6496, 16, _i ? 1 : -1); /* touches both: only back is free */
+    battle_step(b, 8 * 6);
+    ck_assert_msg(b->x[w] > 17, "still at %.2f %.2f", b->x[w], b->y[w]);
+}
+END_TEST
+
+START_TEST(a_unit_goes_round_the_nearer_end_of_a_row)
+{
+    put_row(E, 6, 16.2);
+    int w = put_walker(15, 16, _i ? 1 : -1); /* the row ends a little to the south */
+    double high = 0;
+    for (int l = 0; l < 8 * 6; l++) {
+        battle_step(b, 1);
+        high = fmax(high, b->y[w]);
+    }
+    ck_assert_msg(b->x[w] > 17, "still at %.2f %.2f", b->x[w], b->y[w]);
+    ck_assert_double_lt(high, 16.5); /* never the long way north */
+}
+END_TEST
+
+START_TEST(a_unit_going_round_turns_into_a_gap_that_opens)
+{
+    put_row(E, 7, 13.75); /* its middle is at y 16 */
+    int w = put_walker(15.2, 16, 1);
+    battle_step(b, 3);
+    ck_assert_double_lt(b->x[w], 15.4);
+    for (int k = 2; k <= 4; k++)
+        unit_kill(b, E + k);
+    battle_step(b, 8 * 2);
+    ck_assert_msg(b->x[w] > 16.4, "missed the gap at %.2f %.2f", b->x[w], b->y[w]);
+    ck_assert_double_eq_tol(b->y[w], 16, 0.75);
+}
+END_TEST
+
+START_TEST(only_who_has_not_moved_for_three_loops_stands)
+{
+    put(b, A, UNIT_ZEALOT, 10, 16);
+    order_move(b, A, 10.2, 16); /* two steps */
+    battle_step(b, 2);
+    ck_assert(!unit_stands(b, A));
+    battle_step(b, 2);
+    ck_assert(!unit_stands(b, A));
+    battle_step(b, 1);
+    ck_assert(unit_stands(b, A));
+}
+END_TEST
+
+START_TEST(a_colossus_on_a_cliff_is_attacked_from_the_foot_and_from_the_brink)
+{
+    struct battle *r = stage_open("2c_vs_64zg", false);
+    put(r, 0, UNIT_COLOSSUS, 19.3, 12.6); /* between the plateau and the low ground */
+    r->health[0] = 100000;
+    put(r, 2, UNIT_ZERGLING, 22.4,
+        13.3); /* on the brink: the straight way leads over the cliff */
+    put(r, 3, UNIT_ZERGLING, 19.3, 9);
+    r->task[2] = r->task[3] = TASK_HUNT;
+    double low = 32;
+    for (int l = 0; l < 8 * 6; l++) {
+        battle_step(r, 1);
+        low = fmin(low, r->y[2]);
+    }
+    ck_assert_double_lt(edge_distance(r, 0, 2), 0.1);
+    ck_assert_double_lt(edge_distance(r, 0, 3), 0.1);
+    ck_assert_double_gt(low, 13); /* it stayed on the plateau */
+    ck_assert_double_lt(r->y[3], 12);
+    battle_close(r);
+}
+END_TEST
+
 START_TEST(the_first_of_a_group_stands_on_its_point_and_nobody_overlaps)
 {
     size_t maps;
@@ -251,6 +343,11 @@ int main(void)
     tcase_add_loop_test(t, boxes_are_told_from_other_terrains, 0, 6);
     tcase_add_test(t, zerglings_find_their_way_through_the_corridor);
     tcase_add_test(t, zerglings_reach_the_plateau_by_a_ramp_and_colossi_by_the_cliff);
+    tcase_add_loop_test(t, a_unit_in_the_pocket_behind_two_who_stand_gets_out_and_round, 0, 2);
+    tcase_add_loop_test(t, a_unit_goes_round_the_nearer_end_of_a_row, 0, 2);
+    tcase_add_test(t, a_unit_going_round_turns_into_a_gap_that_opens);
+    tcase_add_test(t, only_who_has_not_moved_for_three_loops_stands);
+    tcase_add_test(t, a_colossus_on_a_cliff_is_attacked_from_the_foot_and_from_the_brink);
     tcase_add_test(t, the_first_of_a_group_stands_on_its_point_and_nobody_overlaps);
     tcase_add_test(t, turns_and_noise_move_the_start_and_are_off_by_default);
     tcase_add_test(t, our_sine_agrees_with_the_library);

@@ -121,7 +121,7 @@ START_TEST(the_specification_hash_changes_with_every_option)
     struct env_spec plain, changed;
     strcpy(cfg.env.map, "3m");
     ck_assert_int_eq(smac->spec(&cfg, &plain), 0);
-    ck_assert_str_eq(plain.build, "battle-1");
+    ck_assert_str_eq(plain.build, "battle-2");
     struct config base = cfg;
     bool *switches[] = {
         &cfg.env.continuing,    &cfg.env.obs_last_action,      &cfg.env.obs_timestep,
