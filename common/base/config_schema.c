@@ -387,6 +387,7 @@ const struct config_preset_row config_preset_rows[] = {
     {"job.windows",              {NULL,  NULL,    "4"}},
     {"eval.every",               {NULL,  NULL,    "20"}},
     {"eval.episodes",            {NULL,  NULL,    "100"}},
+    {"eval.latent",              {NULL,  NULL,    "mode"}},
     {"ckpt.best",                {NULL,  NULL,    "true"}},
     {"workers.actors",           {NULL,  NULL,    "2"}},
     {"workers.planners",         {NULL,  NULL,    "2"}},
