@@ -109,11 +109,14 @@ struct kern {
 
     /* n categoricals of K classes, the i-th at x + i*stride; K <= 256 for sample.
      * softmax: p = e * (1 / sum), e = exp(x - max). log_softmax: (x - max) - log sum.
-     * sample: smallest class with u[i] < p_0 + ... + p_c, else the last with p > 0. */
+     * sample: smallest class with u[i] < p_0 + ... + p_c, else the last with p > 0. draw: softmax
+     * and sample in one, the probabilities not kept. K <= 256. */
     void (*softmax)(float *p, const float *x, size_t n, size_t K, size_t stride);
     void (*log_softmax)(float *lp, const float *x, size_t n, size_t K, size_t stride);
     void (*sample)(uint8_t *index, const float *p, const float *u, size_t n, size_t K,
                    size_t stride);
+    void (*draw)(uint8_t *index, const float *x, const float *u, size_t n, size_t K,
+                 size_t stride);
     /* dx += p * (dp - <dp, p>), same layout for all three. */
     void (*softmax_backward)(float *dx, const float *p, const float *dp, size_t n, size_t K,
                              size_t stride);
