@@ -134,12 +134,6 @@ static void k_dot_rows(float *v, const float *a, size_t lda, const float *b, siz
 
 /* ----------------------------------------------------------------------- gather, scatter */
 
-/* Columns [col, col + 16*V) of a table's row; they never straddle a block. */
-static inline const float *table_at(const struct kern_table *t, size_t row, size_t col)
-{
-    return t->at + col / t->block * t->stride + row * t->ld + col % t->block;
-}
-
 static inline __attribute__((always_inline)) void
 gather_row(float *y, const struct kern_rows *r, size_t m, size_t col, const size_t V)
 {
@@ -149,16 +143,16 @@ gather_row(float *y, const struct kern_rows *r, size_t m, size_t col, const size
         acc[i] = r->bias ? v_load(r->bias + col + i * 16) : v_zero();
     if (!r->skip || !r->skip[m]) {
         const uint8_t *index = r->index + m * r->C;
-        const float *base = table_at(&r->cat, 0, col);
+        const float *base = r->cat + col;
         for (size_t c = 0; c < r->C; c++) {
-            const float *row = base + (c * r->K + index[c]) * r->cat.ld;
+            const float *row = base + (c * r->K + index[c]) * r->ld;
 #pragma GCC unroll 16
             for (size_t i = 0; i < V; i++)
                 acc[i] = v_add(acc[i], v_load(row + i * 16));
         }
     }
-    if (r->act.at && r->action && r->action[m] != KERN_NONE) {
-        const float *row = table_at(&r->act, r->action[m], col);
+    if (r->act && r->action && r->action[m] != KERN_NONE) {
+        const float *row = r->act + r->action[m] * r->ld + col;
 #pragma GCC unroll 16
         for (size_t i = 0; i < V; i++)
             acc[i] = v_add(acc[i], v_load(row + i * 16));
@@ -168,23 +162,17 @@ gather_row(float *y, const struct kern_rows *r, size_t m, size_t col, const size
         v_store(y + col + i * 16, acc[i]);
 }
 
-/* Columns outermost, in strips no wider than a block of the tables: a strip of the table
- * stays in cache while all rows pass. Strips of 32 at the end of blocks that are not a
- * multiple of the strip. */
+/* Columns outermost: a strip of the tables stays in cache while all rows pass. */
 static void k_gather(float *y, size_t ldy, const struct kern_rows *r, size_t M, size_t N)
 {
     const size_t wide = 16 * VEC_GATHER;
-    for (size_t col = 0; col < N;) {
-        const bool fits = col + wide <= N && col % r->cat.block + wide <= r->cat.block &&
-                          (!r->act.at || col % r->act.block + wide <= r->act.block);
-        if (fits)
-            for (size_t m = 0; m < M; m++)
-                gather_row(y + m * ldy, r, m, col, VEC_GATHER);
-        else
-            for (size_t m = 0; m < M; m++)
-                gather_row(y + m * ldy, r, m, col, 2);
-        col += fits ? wide : 32;
-    }
+    size_t col = 0;
+    for (; col + wide <= N; col += wide)
+        for (size_t m = 0; m < M; m++)
+            gather_row(y + m * ldy, r, m, col, VEC_GATHER);
+    for (; col < N; col += 32)
+        for (size_t m = 0; m < M; m++)
+            gather_row(y + m * ldy, r, m, col, 2);
 }
 
 /* Rows of a block, by class: first[k] and next[m] chain the rows of class k in ascending order,

@@ -66,15 +66,15 @@ static void do_rows(const struct kern *k, const struct job *j)
 }
 static void do_gather(const struct kern *k, const struct job *j)
 {
-    const size_t block = j->n % 2 ? WIDE : 32;
-    struct kern_rows r = {.cat = {j->a, block, block, 20 * block},
+    struct kern_rows r = {.cat = j->a,
+                          .act = j->b,
+                          .ld = 160,
                           .bias = j->n % 3 ? j->b : NULL,
                           .C = 4,
                           .K = 5,
                           .skip = j->n % 4 ? NULL : j->byte,
                           .action = j->bytes + 8192,
                           .index = j->bytes + 4096};
-    r.act = (struct kern_table){j->b, 160, 160, 0};
     for (size_t i = 0; i < 4 * ROWS; i++)
         j->bytes[4096 + i] = j->byte[i] % 5;
     for (size_t i = 0; i < ROWS; i++)
