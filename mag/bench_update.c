@@ -112,6 +112,9 @@ SLOT(PART_SOFTMAX, log_softmax, 0,
 SLOT(PART_SOFTMAX, sample, 0,
      (uint8_t * index, const float *p, const float *u, size_t n, size_t K, size_t stride),
      (index, p, u, n, K, stride))
+SLOT(PART_SOFTMAX, draw, 0,
+     (uint8_t * index, const float *x, const float *u, size_t n, size_t K, size_t stride),
+     (index, x, u, n, K, stride))
 SLOT(PART_SOFTMAX, softmax_backward, 0,
      (float *dx, const float *p, const float *dp, size_t n, size_t K, size_t stride),
      (dx, p, dp, n, K, stride))
@@ -182,7 +185,7 @@ static void observe(const struct kern *real)
 #define USE(slot) observed.slot = observe_##slot
     USE(gemm), USE(layer), USE(gemm_dw), USE(gather), USE(scatter), USE(softmax),
         USE(log_softmax);
-    USE(sample), USE(softmax_backward), USE(kl), USE(kl_backward), USE(smooth_l1);
+    USE(sample), USE(draw), USE(softmax_backward), USE(kl), USE(kl_backward), USE(smooth_l1);
     USE(bernoulli), USE(norm), USE(norm_backward), USE(gru), USE(gru_backward), USE(attn);
     USE(attn_backward), USE(relu), USE(elu), USE(sigmoid), USE(relu_backward);
     USE(elu_backward), USE(add), USE(drop), USE(drop_mask), USE(transpose), USE(fill_rows);

@@ -7,7 +7,7 @@
  * neither on its company nor on its position (docs/adr/0003).
  *
  * SCRATCH  `wide` holds hidden activations, one array per head so that several first layers can
- * run side by side; `logits` a block of latent logits; the rest belongs to attention and GRU. */
+ * run side by side; the rest belongs to attention and GRU. */
 #include "model/nets.h"
 
 #include "nn/categorical.h"
@@ -16,7 +16,6 @@
 
 struct nets_work {
     float *wide[NET_HEADS + 1]; /* [NETS_BLOCK][D] each */
-    float *logits;              /* [NETS_BLOCK][latent ld] */
     float *attn;                /* attention_scratch of a block */
     float *gru;                 /* 6 [NETS_BLOCK][D] */
     uint8_t *skip;              /* [NETS_BLOCK] */
@@ -30,8 +29,7 @@ static size_t attn_floats(const struct nets_dims *d)
 
 size_t nets_work_bytes(const struct nets_dims *d)
 {
-    size_t floats =
-        NETS_BLOCK * ((NET_HEADS + 1) * d->D + nets_latent_ld(d) + 6 * d->D) + attn_floats(d);
+    size_t floats = NETS_BLOCK * ((NET_HEADS + 1) * d->D + 6 * d->D) + attn_floats(d);
     return sizeof(struct nets_work) + floats * sizeof(float) + NETS_BLOCK + 64 * 16;
 }
 
@@ -40,7 +38,6 @@ struct nets_work *nets_work_carve(const struct nets_dims *d, struct arena *a)
     struct nets_work *w = ARENA_ZNEW(a, struct nets_work, 1);
     for (size_t i = 0; i < sizeof w->wide / sizeof *w->wide; i++)
         w->wide[i] = ARENA_NEW(a, float, NETS_BLOCK * d->D);
-    w->logits = ARENA_NEW(a, float, NETS_BLOCK *nets_latent_ld(d));
     w->attn = ARENA_NEW(a, float, attn_floats(d));
     w->gru = ARENA_NEW(a, float, NETS_BLOCK * 6 * d->D);
     w->skip = ARENA_NEW(a, uint8_t, NETS_BLOCK);
@@ -203,15 +200,10 @@ void nets_critic(const struct nets *n, struct nets_work *w, float *value, const 
     }
 }
 
-void nets_sample(const struct nets *n, struct nets_work *w, uint8_t *index, const float *logits,
-                 const float *u, size_t tokens)
+void nets_sample(const struct nets *n, uint8_t *index, const float *logits, const float *u,
+                 size_t tokens)
 {
-    size_t C = n->d.C, ld = nets_latent_ld(&n->d);
-    for (size_t r = 0; r < tokens; r += NETS_BLOCK) {
-        size_t M = min_size(NETS_BLOCK, tokens - r);
-        categorical_softmax(n->kern, w->logits, logits + r * ld, M, C, n->d.K, ld);
-        categorical_sample(n->kern, index + r * C, w->logits, u + r * C, M, C, n->d.K, ld);
-    }
+    categorical_draw(n->kern, index, logits, u, tokens, n->d.C, n->d.K, nets_latent_ld(&n->d));
 }
 
 void nets_mode(const struct nets *n, uint8_t *index, const float *logits, size_t tokens)

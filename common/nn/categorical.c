@@ -35,6 +35,14 @@ void categorical_sample(const struct kern *k, uint8_t *index, const float *p, co
         k->sample(index + i * C, p + i * ld, u + i * C, r.n, K, K);
 }
 
+void categorical_draw(const struct kern *k, uint8_t *index, const float *logits, const float *u,
+                      size_t M, size_t C, size_t K, size_t ld)
+{
+    const struct runs r = runs_of(M, C, K, ld);
+    for (size_t i = 0; i < r.calls; i++)
+        k->draw(index + i * C, logits + i * ld, u + i * C, r.n, K, K);
+}
+
 void categorical_argmax(uint8_t *index, const float *logits, size_t M, size_t C, size_t K,
                         size_t ld)
 {

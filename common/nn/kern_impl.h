@@ -134,12 +134,6 @@ static void k_dot_rows(float *v, const float *a, size_t lda, const float *b, siz
 
 /* ----------------------------------------------------------------------- gather, scatter */
 
-/* Columns [col, col + 16*V) of a table's row; they never straddle a block. */
-static inline const float *table_at(const struct kern_table *t, size_t row, size_t col)
-{
-    return t->at + col / t->block * t->stride + row * t->ld + col % t->block;
-}
-
 static inline __attribute__((always_inline)) void
 gather_row(float *y, const struct kern_rows *r, size_t m, size_t col, const size_t V)
 {
@@ -149,16 +143,16 @@ gather_row(float *y, const struct kern_rows *r, size_t m, size_t col, const size
         acc[i] = r->bias ? v_load(r->bias + col + i * 16) : v_zero();
     if (!r->skip || !r->skip[m]) {
         const uint8_t *index = r->index + m * r->C;
-        const float *base = table_at(&r->cat, 0, col);
+        const float *base = r->cat + col;
         for (size_t c = 0; c < r->C; c++) {
-            const float *row = base + (c * r->K + index[c]) * r->cat.ld;
+            const float *row = base + (c * r->K + index[c]) * r->ld;
 #pragma GCC unroll 16
             for (size_t i = 0; i < V; i++)
                 acc[i] = v_add(acc[i], v_load(row + i * 16));
         }
     }
-    if (r->act.at && r->action && r->action[m] != KERN_NONE) {
-        const float *row = table_at(&r->act, r->action[m], col);
+    if (r->act && r->action && r->action[m] != KERN_NONE) {
+        const float *row = r->act + r->action[m] * r->ld + col;
 #pragma GCC unroll 16
         for (size_t i = 0; i < V; i++)
             acc[i] = v_add(acc[i], v_load(row + i * 16));
@@ -168,23 +162,17 @@ gather_row(float *y, const struct kern_rows *r, size_t m, size_t col, const size
         v_store(y + col + i * 16, acc[i]);
 }
 
-/* Columns outermost, in strips no wider than a block of the tables: a strip of the table
- * stays in cache while all rows pass. Strips of 32 at the end of blocks that are not a
- * multiple of the strip. */
+/* Columns outermost: a strip of the tables stays in cache while all rows pass. */
 static void k_gather(float *y, size_t ldy, const struct kern_rows *r, size_t M, size_t N)
 {
     const size_t wide = 16 * VEC_GATHER;
-    for (size_t col = 0; col < N;) {
-        const bool fits = col + wide <= N && col % r->cat.block + wide <= r->cat.block &&
-                          (!r->act.at || col % r->act.block + wide <= r->act.block);
-        if (fits)
-            for (size_t m = 0; m < M; m++)
-                gather_row(y + m * ldy, r, m, col, VEC_GATHER);
-        else
-            for (size_t m = 0; m < M; m++)
-                gather_row(y + m * ldy, r, m, col, 2);
-        col += fits ? wide : 32;
-    }
+    size_t col = 0;
+    for (; col + wide <= N; col += wide)
+        for (size_t m = 0; m < M; m++)
+            gather_row(y + m * ldy, r, m, col, VEC_GATHER);
+    for (; col < N; col += 32)
+        for (size_t m = 0; m < M; m++)
+            gather_row(y + m * ldy, r, m, col, 2);
 }
 
 /* Rows of a block, by class: first[k] and next[m] chain the rows of class k in ascending order,
@@ -271,6 +259,16 @@ static inline float row_max(const float *x, size_t K)
     return r;
 }
 
+/* Classes k0 to k0 + 15 of up to sixteen categoricals, one categorical to a lane: out[c] is class
+ * k0 + c. Lanes past `count` and classes past K are 0. */
+static inline void class_lanes(vf out[16], const float *x, size_t stride, size_t count,
+                               size_t k0, size_t K)
+{
+    for (size_t i = 0; i < 16; i++)
+        out[i] = i < count ? v_load_n(x + i * stride + k0, K - k0) : v_zero();
+    v_transpose(out);
+}
+
 static void k_softmax(float *p, const float *x, size_t n, size_t K, size_t stride)
 {
     for (size_t i0 = 0; i0 < n; i0 += 16) {
@@ -282,9 +280,12 @@ static void k_softmax(float *p, const float *x, size_t n, size_t K, size_t strid
                 v_store_n(p + i * stride + k, v_exp(v_sub(v_load_n(xi + k, K - k), top)),
                           K - k);
         }
-        vf sum = v_zero();
-        for (size_t k = 0; k < K; k++)
-            sum = v_add(sum, v_gather(p + i0 * stride + k, stride, count));
+        vf sum = v_zero(), e[16];
+        for (size_t k0 = 0; k0 < K; k0 += 16) {
+            class_lanes(e, p + i0 * stride, stride, count, k0, K);
+            for (size_t c = 0; c < 16 && k0 + c < K; c++)
+                sum = v_add(sum, e[c]);
+        }
         float inverse[16];
         v_store(inverse, v_div(v_set(1), sum));
         for (size_t i = 0; i < count; i++) {
@@ -305,9 +306,12 @@ static void k_log_softmax(float *lp, const float *x, size_t n, size_t K, size_t 
         for (size_t i = 0; i < count; i++)
             top[i] = row_max(at + i * stride, K);
         const vf tops = v_load(top);
-        vf sum = v_zero();
-        for (size_t k = 0; k < K; k++)
-            sum = v_add(sum, v_exp(v_sub(v_gather(at + k, stride, count), tops)));
+        vf sum = v_zero(), xk[16];
+        for (size_t k0 = 0; k0 < K; k0 += 16) {
+            class_lanes(xk, at, stride, count, k0, K);
+            for (size_t c = 0; c < 16 && k0 + c < K; c++)
+                sum = v_add(sum, v_exp(v_sub(xk[c], tops)));
+        }
         v_store(shift, v_log(sum));
         for (size_t i = 0; i < count; i++) {
             const float *xi = at + i * stride;
@@ -319,24 +323,69 @@ static void k_log_softmax(float *lp, const float *x, size_t n, size_t K, size_t 
     }
 }
 
+/* The inverse of the distribution function, class after class, one categorical to a lane. */
+struct inverse_cdf {
+    vf u, sum;
+    vi passed, last;
+};
+
+static inline struct inverse_cdf cdf_start(const float *u, size_t count)
+{
+    return (struct inverse_cdf){v_load_n(u, count), v_zero(), vi_set(0), vi_set(0)};
+}
+
+static inline void cdf_class(struct inverse_cdf *s, vf p, size_t k)
+{
+    s->sum = v_add(s->sum, p);
+    /* the sum never falls, so counting the classes passed finds the first not passed */
+    s->passed = vi_select(v_lt(s->u, s->sum), s->passed, vi_add(s->passed, vi_set(1)));
+    s->last = vi_select(v_lt(v_zero(), p), vi_set((int32_t)k), s->last);
+}
+
+static inline void cdf_store(uint8_t *index, const struct inverse_cdf *s, size_t K,
+                             size_t count)
+{
+    const vm within = v_lt(vi_to_float(s->passed), v_set((float)K));
+    vi_store_bytes(index, vi_select(within, s->passed, s->last), count);
+}
+
 static void k_sample(uint8_t *index, const float *p, const float *u, size_t n, size_t K,
                      size_t stride)
 {
-    const vi one = vi_set(1);
     for (size_t i = 0; i < n; i += 16) {
         const size_t count = n - i < 16 ? n - i : 16;
-        const vf ui = v_load_n(u + i, count);
-        vf sum = v_zero();
-        vi passed = vi_set(0), last = vi_set(0);
-        for (size_t k = 0; k < K; k++) {
-            const vf pk = v_gather(p + i * stride + k, stride, count);
-            sum = v_add(sum, pk);
-            /* the sum never falls, so counting the classes passed finds the first not passed */
-            passed = vi_select(v_lt(ui, sum), passed, vi_add(passed, one));
-            last = vi_select(v_lt(v_zero(), pk), vi_set((int32_t)k), last);
+        struct inverse_cdf s = cdf_start(u + i, count);
+        vf pk[16];
+        for (size_t k0 = 0; k0 < K; k0 += 16) {
+            class_lanes(pk, p + i * stride, stride, count, k0, K);
+            for (size_t c = 0; c < 16 && k0 + c < K; c++)
+                cdf_class(&s, pk[c], k0 + c);
         }
-        const vf all = vi_to_float(passed), limit = v_set((float)K);
-        vi_store_bytes(index + i, vi_select(v_lt(all, limit), passed, last), count);
+        cdf_store(index + i, &s, K, count);
+    }
+}
+
+static void k_draw(uint8_t *index, const float *x, const float *u, size_t n, size_t K,
+                   size_t stride)
+{
+    vf e[256 + 15]; /* by class; the last load of sixteen may reach past K */
+    bug_on(K > 256);
+    for (size_t i = 0; i < n; i += 16) {
+        const size_t count = n - i < 16 ? n - i : 16;
+        for (size_t k0 = 0; k0 < K; k0 += 16)
+            class_lanes(e + k0, x + i * stride, stride, count, k0, K);
+        vf top = e[0], sum = v_zero();
+        for (size_t k = 1; k < K; k++)
+            top = v_max(top, e[k]);
+        for (size_t k = 0; k < K; k++) {
+            e[k] = v_exp(v_sub(e[k], top));
+            sum = v_add(sum, e[k]);
+        }
+        const vf inverse = v_div(v_set(1), sum);
+        struct inverse_cdf s = cdf_start(u + i, count);
+        for (size_t k = 0; k < K; k++)
+            cdf_class(&s, v_mul(e[k], inverse), k);
+        cdf_store(index + i, &s, K, count);
     }
 }
 
@@ -997,7 +1046,7 @@ static double k_dsumsq(const float *x, size_t n)
     .gemm = k_gemm, .layer = k_layer, .gemm_dw = k_gemm_dw, .transpose = k_transpose,          \
     .fill_rows = k_fill_rows, .sum_rows = k_sum_rows, .dot_rows = k_dot_rows,                  \
     .gather = k_gather, .scatter = k_scatter,                                                  \
-    .softmax = k_softmax, .log_softmax = k_log_softmax, .sample = k_sample,                    \
+    .softmax = k_softmax, .log_softmax = k_log_softmax, .sample = k_sample, .draw = k_draw,    \
     .softmax_backward = k_softmax_backward, .kl = k_kl, .kl_backward = k_kl_backward,          \
     .norm = k_norm, .norm_backward = k_norm_backward,                                          \
     .gru = k_gru, .gru_backward = k_gru_backward,                                              \

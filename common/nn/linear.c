@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* linear.c - linear layers, one-hot first layers, packed tables, the weight gradients of a step.
+/* linear.c - linear layers, one-hot first layers, the weight gradients of a step.
  *
- * A layer is a view into the parameter block; only the transposed copies and packed tables are
- * its own, rebuilt by refresh. Weight gradients are collected as jobs and run together: each
+ * A layer is a view into the parameter block; only the transposed copies are its own,
+ * rebuilt by refresh. Weight gradients are collected as jobs and run together: each
  * task is a strip of output columns of one layer, or the class rows of some categoricals, so
  * threads never share an output and every sum is one chain over all rows, whatever the number
  * of threads. */
@@ -113,11 +113,6 @@ void linear_backward_weight(const struct kern *k, const struct linear *l, float 
 
 /* --------------------------------------------------------------------- one-hot first layer */
 
-static struct kern_table plain_table(const struct linear *l, size_t row0)
-{
-    return (struct kern_table){.at = l->w + row0 * l->ld, .ld = l->ld, .block = l->out_pad};
-}
-
 void onehot_bind(struct onehot *o, const struct params *p, const char *weight, const char *bias,
                  size_t cat0, size_t C, size_t K, size_t act0, size_t A, size_t dense0,
                  size_t dense_n)
@@ -131,9 +126,6 @@ void onehot_bind(struct onehot *o, const struct params *p, const char *weight, c
     o->K = K;
     o->act0 = act0;
     o->A = A;
-    o->packed_cat = plain_table(&o->all, cat0);
-    if (A > 0)
-        o->packed_act = plain_table(&o->all, act0);
     bug_on(K > 256 || A > KERN_NONE);
 }
 
@@ -141,8 +133,9 @@ void onehot_forward(const struct kern *k, const struct onehot *o, enum kern_act 
                     size_t ldy, const uint8_t *index, const uint8_t *skip,
                     const uint8_t *action, const float *x, size_t ldx, size_t M)
 {
-    const struct kern_rows rows = {.cat = o->packed_cat,
-                                   .act = o->packed_act,
+    const struct kern_rows rows = {.cat = o->cat.w,
+                                   .act = o->A > 0 ? o->all.w + o->act0 * o->all.ld : NULL,
+                                   .ld = o->all.ld,
                                    .bias = o->all.b,
                                    .C = o->C,
                                    .K = o->K,
@@ -165,66 +158,6 @@ void onehot_refresh(const struct kern *k, struct onehot *o)
     linear_refresh(k, &o->cat);
     if (o->dense.in > 0)
         linear_refresh(k, &o->dense);
-}
-
-/* -------------------------------------------------------------------------- packed tables */
-
-/* Columns of a packed block: 1024 rows of it are half a megabyte, which a second-level cache
- * holds while every row of a batch passes. */
-enum { PACK_BLOCK = 128 };
-
-static size_t total_columns(const struct linear *const *l, size_t n)
-{
-    size_t cols = 0;
-    for (size_t i = 0; i < n; i++)
-        cols += l[i]->out_pad;
-    return cols;
-}
-
-static size_t pack_blocks(const struct linear *const *l, size_t n)
-{
-    return (total_columns(l, n) + PACK_BLOCK - 1) / PACK_BLOCK;
-}
-
-size_t pack_floats(const struct linear *const *l, size_t n, size_t rows)
-{
-    return pack_blocks(l, n) * PACK_BLOCK * rows;
-}
-
-void pack_tables(struct kern_table *out, float *at, const struct linear *const *l,
-                 const size_t *row0, size_t n, size_t rows)
-{
-    const size_t stride = rows * PACK_BLOCK;
-    size_t col = 0;
-    for (size_t i = 0; i < n; i++) {
-        /* widths and blocks are multiples of 32, so a run of 32 stays in one block */
-        for (size_t c = 0; c < l[i]->out_pad; c += KERN_PAD, col += KERN_PAD)
-            for (size_t r = 0; r < rows; r++)
-                memcpy(at + col / PACK_BLOCK * stride + r * PACK_BLOCK + col % PACK_BLOCK,
-                       l[i]->w + (row0[i] + r) * l[i]->ld + c, KERN_PAD * sizeof *at);
-    }
-    *out =
-        (struct kern_table){.at = at, .ld = PACK_BLOCK, .block = PACK_BLOCK, .stride = stride};
-}
-
-void pack_dense(float *out, const struct linear *const *l, const size_t *row0, size_t n,
-                size_t rows)
-{
-    const size_t ld = total_columns(l, n);
-    for (size_t i = 0; i < n; out += l[i++]->out_pad)
-        for (size_t r = 0; r < rows; r++)
-            memcpy(out + r * ld, l[i]->w + (row0[i] + r) * l[i]->ld,
-                   l[i]->out_pad * sizeof *out);
-}
-
-void pack_bias(float *out, const struct linear *const *l, size_t n)
-{
-    for (size_t i = 0; i < n; out += l[i++]->out_pad) {
-        if (l[i]->b)
-            memcpy(out, l[i]->b, l[i]->out_pad * sizeof *out);
-        else
-            memset(out, 0, l[i]->out_pad * sizeof *out);
-    }
 }
 
 /* ----------------------------------------------------------------------- weight gradients */

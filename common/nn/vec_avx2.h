@@ -84,13 +84,6 @@ static inline void v_store_n(float *p, vf v, size_t n)
     if (n > 8)
         _mm256_maskstore_ps(p + 8, m.b, v.b);
 }
-static inline vf v_gather(const float *p, size_t stride, size_t n)
-{
-    float r[16];
-    for (size_t i = 0; i < 16; i++)
-        r[i] = i < n ? p[i * stride] : 0;
-    return v_load(r);
-}
 static inline vf v_fma(vf x, vf y, vf z)
 {
     return (vf){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
@@ -177,6 +170,39 @@ static inline float v_sum(vf x)
     z = _mm_add_ps(z, _mm_movehl_ps(z, z));
     z = _mm_add_ss(z, _mm_shuffle_ps(z, z, 1));
     return _mm_cvtss_f32(z);
+}
+static inline void vec_transpose8(__m256 r[8])
+{
+    __m256 t[8], u[8];
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            u[i + 2 * j] = _mm256_shuffle_ps(t[i + j], t[i + 2 + j], 0x44);
+            u[i + 2 * j + 1] = _mm256_shuffle_ps(t[i + j], t[i + 2 + j], 0xee);
+        }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+    }
+}
+static inline void v_transpose(vf x[16])
+{
+    __m256 q[4][8]; /* left and right halves of the upper and of the lower eight rows */
+    for (int i = 0; i < 8; i++) {
+        q[0][i] = x[i].a;
+        q[1][i] = x[i].b;
+        q[2][i] = x[i + 8].a;
+        q[3][i] = x[i + 8].b;
+    }
+    for (int k = 0; k < 4; k++)
+        vec_transpose8(q[k]);
+    for (int i = 0; i < 8; i++) {
+        x[i] = (vf){q[0][i], q[2][i]};
+        x[i + 8] = (vf){q[1][i], q[3][i]};
+    }
 }
 /* Sums of eight vectors of eight lanes: pairs 4, 2 and 1 apart, as in v_sum. */
 static inline __m256 vec_sums8(const __m256 y[8])

@@ -57,12 +57,6 @@ static inline void v_store_n(float *p, vf v, size_t n)
 {
     _mm512_mask_storeu_ps(p, vec_first(n), v);
 }
-static inline vf v_gather(const float *p, size_t stride, size_t n)
-{
-    const vi lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const vi at = _mm512_mullo_epi32(lane, vi_set((int32_t)stride));
-    return _mm512_mask_i32gather_ps(v_zero(), vec_first(n), at, p, 4);
-}
 static inline vm v_bytes(const uint8_t *p, size_t n)
 {
     const __m128i b = _mm_maskz_loadu_epi8(vec_first(n), p);
@@ -79,6 +73,35 @@ static inline float v_sum(vf x)
     z = _mm_add_ps(z, _mm_movehl_ps(z, z));
     z = _mm_add_ss(z, _mm_shuffle_ps(z, z, 1));
     return _mm_cvtss_f32(z);
+}
+static inline void v_transpose(vf x[16])
+{
+    vf t[16], u[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+    }
+    /* quarter q of u[4g + j]: column 4q + j of rows 4g to 4g + 3 */
+#pragma GCC unroll 4
+    for (int g = 0; g < 16; g += 4)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            const __m512d a = _mm512_castps_pd(t[g + j]), b = _mm512_castps_pd(t[g + 2 + j]);
+            u[g + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            u[g + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        const vf a = _mm512_shuffle_f32x4(u[j], u[4 + j], 0x88);
+        const vf b = _mm512_shuffle_f32x4(u[j], u[4 + j], 0xdd);
+        const vf c = _mm512_shuffle_f32x4(u[8 + j], u[12 + j], 0x88);
+        const vf d = _mm512_shuffle_f32x4(u[8 + j], u[12 + j], 0xdd);
+        x[j] = _mm512_shuffle_f32x4(a, c, 0x88);
+        x[4 + j] = _mm512_shuffle_f32x4(b, d, 0x88);
+        x[8 + j] = _mm512_shuffle_f32x4(a, c, 0xdd);
+        x[12 + j] = _mm512_shuffle_f32x4(b, d, 0xdd);
+    }
 }
 /* Sixteen sums at once: each step adds halves as v_sum does, two or more vectors to a register.
  * Quarter q of u[i] comes from vector 4i + q, so lane 4q + j of the last sum belongs to vector

@@ -78,13 +78,6 @@ static inline void v_store_n(float *p, vf v, size_t n)
 {
     EACH if (i_ < n) p[i_] = v.l[i_];
 }
-/* Lane l = p[l * stride] for the first n lanes; the others are 0. */
-static inline vf v_gather(const float *p, size_t stride, size_t n)
-{
-    vf r;
-    EACH r.l[i_] = i_ < n ? p[i_ * stride] : 0;
-    return r;
-}
 static inline vf v_fma(vf a, vf b, vf c)
 {
     vf r;
@@ -197,6 +190,16 @@ static inline float v_sum(vf a)
         for (size_t i = 0; i < w; i++)
             a.l[i] = a.l[i] + a.l[i + w];
     return a.l[0];
+}
+/* rows become columns */
+static inline void v_transpose(vf x[16])
+{
+    for (size_t i = 0; i < 16; i++)
+        for (size_t j = 0; j < i; j++) {
+            const float t = x[i].l[j];
+            x[i].l[j] = x[j].l[i];
+            x[j].l[i] = t;
+        }
 }
 /* lane i = v_sum(x[i]), sixteen sums in the work of a few */
 static inline vf v_sums(const vf x[16])

@@ -135,7 +135,7 @@ static void draw_latent(struct mag_act *a, const struct nets *n, const struct ma
     if (r->latent_mode)
         nets_mode(n, index, logits, N);
     else
-        nets_sample(n, a->nets, index, logits, a->b_u + k * N * C, N);
+        nets_sample(n, index, logits, a->b_u + k * N * C, N);
 }
 
 static void draw_action(struct mag_act *a, const struct nets *n, const struct mag_act_row *r,

@@ -70,8 +70,7 @@ void policy_draw(const struct kern *k, const struct policy *p)
     if (p->logp) /* the probabilities of availability have been read: reuse their place */
         k->log_softmax(p->avail, p->logits, p->tokens, p->A, p->ld);
     if (p->u_act) {
-        k->softmax(p->logits, p->logits, p->tokens, p->A, p->ld);
-        k->sample(p->action, p->logits, p->u_act, p->tokens, p->A, p->ld);
+        k->draw(p->action, p->logits, p->u_act, p->tokens, p->A, p->ld);
     } else {
         largest(p);
     }

@@ -223,7 +223,16 @@ struct pass {
     const uint32_t *order; /* [n] joint rows of the minibatch */
     size_t n;
     size_t at, count; /* the block: position in order, joint rows */
+    size_t piece;     /* joint rows of its pieces, the last may have fewer */
 };
+
+/* The size of the fewest equal parts of n of at most `most`: equal parts keep threads busy to
+ * the end. */
+static size_t even(size_t n, size_t most)
+{
+    size_t parts = (n + most - 1) / most;
+    return (n + parts - 1) / parts;
+}
 
 /* Joint rows [first, first + P) of the block as contiguous tokens. */
 static void gather_rows(const struct pass *p, size_t first, size_t P)
@@ -355,8 +364,8 @@ static void critic_piece(const struct pass *p, size_t first, size_t P, size_t wo
 static void piece_task(void *arg, size_t task, size_t worker)
 {
     const struct pass *p = arg;
-    size_t first = task * p->w->piece, left = p->count - first;
-    size_t P = left < p->w->piece ? left : p->w->piece;
+    size_t first = task * p->piece, left = p->count - first;
+    size_t P = left < p->piece ? left : p->piece;
     struct ppo_sums *s = &p->w->sums[task];
     *s = (struct ppo_sums){0};
     gather_rows(p, first, P);
@@ -379,12 +388,13 @@ static void add_sums(struct ppo_sums *into, const struct ppo_sums *s)
 static void run_pass(struct pass *p, struct ppo_sums *sums)
 {
     struct mag_ppo_work *w = p->w;
-    size_t N = p->nets->d.N;
+    size_t N = p->nets->d.N, block = even(p->n, w->block);
     struct dw_job jobs[JOBS_MAX];
     memset(sums, 0, sizeof(*sums));
     for (p->at = 0; p->at < p->n; p->at += p->count) {
-        p->count = p->n - p->at < w->block ? p->n - p->at : w->block;
-        size_t pieces = (p->count + w->piece - 1) / w->piece, rows = p->count * N;
+        p->count = p->n - p->at < block ? p->n - p->at : block;
+        p->piece = even(p->count, w->piece);
+        size_t pieces = (p->count + p->piece - 1) / p->piece, rows = p->count * N;
         pool_run(p->t->pool, piece_task, p, pieces);
         for (size_t k = 0; k < pieces; k++)
             add_sums(sums, &w->sums[k]);

@@ -51,7 +51,7 @@ static void filter_task(void *arg, size_t task, size_t worker)
         for (size_t b = 0; b < nb; b++)
             memcpy(w->u_latent + b * N * C, w->u_post + c->rows_global[b0 + b] * N * C,
                    N * C * sizeof(float));
-        nets_sample(n, w->nets, index, w->prior, w->u_latent, nb * N);
+        nets_sample(n, index, w->prior, w->u_latent, nb * N);
     }
 }
 
@@ -176,7 +176,7 @@ static void look_ahead(const struct call *c, struct worker *w, const struct span
         nets_prior(c->nets, w->nets, w->prior, w->h, tokens);
         fill_starts(c, s, c->dom->plan_latent, plan_sub(s->i, j, tau + 1), w->u_latent,
                     c->im->d.N * c->im->d.C);
-        nets_sample(c->nets, w->nets, w->index, w->prior, w->u_latent, tokens);
+        nets_sample(c->nets, w->index, w->prior, w->u_latent, tokens);
         index = w->index;
         h = w->h;
     }

@@ -337,7 +337,7 @@ START_TEST(h_prime_and_prior_are_one_for_all_candidates_only_the_draw_differs)
     for (size_t i = 0; i < 2 * 60; i++)
         u[i / 60][i % 60] = (float)rng_unit(&r);
     for (int k = 0; k < 2; k++)
-        nets_sample(&f->nets, f->work, drawn[k], logits, u[k], L * N);
+        nets_sample(&f->nets, drawn[k], logits, u[k], L * N);
     ck_assert_mem_ne(drawn[0], drawn[1], sizeof drawn[0]);
     fixture_close(f);
 }

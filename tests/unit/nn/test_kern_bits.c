@@ -66,15 +66,15 @@ static void do_rows(const struct kern *k, const struct job *j)
 }
 static void do_gather(const struct kern *k, const struct job *j)
 {
-    const size_t block = j->n % 2 ? WIDE : 32;
-    struct kern_rows r = {.cat = {j->a, block, block, 20 * block},
+    struct kern_rows r = {.cat = j->a,
+                          .act = j->b,
+                          .ld = 160,
                           .bias = j->n % 3 ? j->b : NULL,
                           .C = 4,
                           .K = 5,
                           .skip = j->n % 4 ? NULL : j->byte,
                           .action = j->bytes + 8192,
                           .index = j->bytes + 4096};
-    r.act = (struct kern_table){j->b, 160, 160, 0};
     for (size_t i = 0; i < 4 * ROWS; i++)
         j->bytes[4096 + i] = j->byte[i] % 5;
     for (size_t i = 0; i < ROWS; i++)
@@ -87,6 +87,7 @@ static void do_softmax(const struct kern *k, const struct job *j)
     k->softmax(j->out + 1, j->a, ROWS, CLASSES, 40);
     k->log_softmax(j->out + 2048, j->a, ROWS, CLASSES, 40);
     k->sample(j->bytes, j->out + 1, j->u, ROWS, CLASSES, 40);
+    k->draw(j->bytes + 64, j->a, j->u, ROWS, CLASSES, 40);
     k->softmax_backward(j->out + 4096, j->out + 1, j->b, ROWS, CLASSES, 40);
 }
 static void do_kl(const struct kern *k, const struct job *j)
@@ -289,6 +290,38 @@ START_TEST(scatter_adds_rows_in_their_order)
 }
 END_TEST
 
+/* Rows with classes ruled out, classes past a multiple of sixteen, few and many categoricals. */
+START_TEST(a_draw_is_softmax_and_sample)
+{
+    static const size_t classes[] = {1, 7, 16, 31, 32, 70, 256};
+    enum { STRIDE = 260, MOST = 40 };
+    const struct kern *k = table(_i);
+    struct rng r = seeded(12);
+    if (!k)
+        return;
+    float *x = random_floats(&r, MOST * STRIDE, 8), *p = floats(MOST * STRIDE);
+    float *u = random_floats(&r, MOST, 0.5);
+    for (size_t i = 0; i < MOST; i++)
+        u[i] += 0.5f;
+    u[3] = 0;
+    u[4] = 0x1.fffffep-1f;
+    for (size_t i = 0; i < MOST * STRIDE; i += 1 + rng_below(&r, 5))
+        x[i] = -1e10f;
+    for (size_t c = 0; c < sizeof classes / sizeof *classes; c++)
+        for (size_t n = 1; n <= MOST; n += 13) {
+            uint8_t want[MOST], got[MOST];
+            kern_ref()->softmax(p, x, n, classes[c], STRIDE);
+            kern_ref()->sample(want, p, u, n, classes[c], STRIDE);
+            k->draw(got, x, u, n, classes[c], STRIDE);
+            ck_assert_msg(memcmp(got, want, n) == 0, "%s: %zu of %zu classes", k->name, n,
+                          classes[c]);
+        }
+    free(x);
+    free(p);
+    free(u);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("nn kernels");
@@ -298,6 +331,7 @@ int main(void)
     tcase_add_loop_test(t, the_table_without_libxsmm_equals_it_too, 0, TABLES);
     tcase_add_test(t, fused_multiply_add_in_software_gives_the_same_bits);
     tcase_add_loop_test(t, scatter_adds_rows_in_their_order, 0, TABLES);
+    tcase_add_loop_test(t, a_draw_is_softmax_and_sample, 0, TABLES);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

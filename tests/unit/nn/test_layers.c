@@ -248,36 +248,6 @@ START_TEST(one_hot_input_gradients_match_finite_differences)
 }
 END_TEST
 
-START_TEST(packed_tables_give_the_bits_of_the_plain_ones)
-{
-    struct fixture f;
-    open_onehot(&f, 4);
-    const struct linear *const l[] = {&f.onehot.all, &f.onehot.all, &f.onehot.all};
-    const size_t row0[] = {A, A, A};
-    const size_t wide = 3 * 64;
-    struct kern_rows r = {.C = C, .K = CLASSES, .index = f.index, .skip = f.skip};
-    float *at = floats(pack_floats(l, 3, C * CLASSES)), *bias = floats(wide);
-    float *y = floats(ROWS * wide), *dense = floats(DENSE * wide), *z = floats(ROWS * 64);
-    const size_t dense0[] = {A + C * CLASSES, A + C * CLASSES, A + C * CLASSES};
-    pack_tables(&r.cat, at, l, row0, 3, C * CLASSES);
-    pack_bias(bias, l, 3);
-    pack_dense(dense, l, dense0, 3, DENSE);
-    r.bias = bias;
-    f.k->gather(y, wide, &r, ROWS, wide);
-    f.k->gemm(y, wide, f.x, 32, dense, wide, ROWS, wide, DENSE, true);
-    onehot_forward(f.k, &f.onehot, KERN_LINEAR, z, 64, f.index, f.skip, NULL, f.x, 32, ROWS);
-    for (size_t m = 0; m < ROWS; m++)
-        for (size_t i = 0; i < 3; i++)
-            ck_assert_mem_eq(y + m * wide + i * 64, z + m * 64, 64 * sizeof(float));
-    free(at);
-    free(bias);
-    free(y);
-    free(z);
-    free(dense);
-    finish(&f);
-}
-END_TEST
-
 /* ------------------------------------------------------------------------------- LayerNorm */
 
 static double norm_scalar(void *ctx)
@@ -513,7 +483,6 @@ int main(void)
     tcase_add_test(t, linear_gradients_match_finite_differences);
     tcase_add_test(t, a_one_hot_layer_equals_the_dense_layer_on_written_out_inputs);
     tcase_add_test(t, one_hot_input_gradients_match_finite_differences);
-    tcase_add_test(t, packed_tables_give_the_bits_of_the_plain_ones);
     tcase_add_test(t, layernorm_gradients_match_finite_differences);
     tcase_add_loop_test(t, attention_gradients_match_finite_differences, 0, 2);
     tcase_add_test(t, groups_of_agents_do_not_feel_their_neighbours);

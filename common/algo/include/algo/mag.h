@@ -56,7 +56,7 @@ struct mag_model {
     struct mag_dims d;
     const struct kern *kern;
     struct params params;
-    struct mag_derived *derived; /* transposes and packed tables, private to the room */
+    struct mag_derived *derived; /* transposes, private to the room */
     struct arena arena;
 };
 

@@ -117,8 +117,8 @@ void nets_add_params(struct params *p, const struct nets_dims *d);
 size_t nets_bytes(const struct nets_dims *d, bool backward);
 int nets_bind(struct nets *n, const struct nets_dims *d, const struct params *p,
               const struct kern *kern, bool backward, struct arena *a);
-/* Rebuild what is derived from the parameters of the groups in the mask 1 << group: packed
- * tables, transposes. In parallel; a pool may be NULL. */
+/* Rebuild what is derived from the parameters of the groups in the mask 1 << group:
+ * transposes. In parallel; a pool may be NULL. */
 void nets_refresh(struct nets *n, uint32_t groups, struct pool *pool);
 
 /* Compile the product kernels of the forward functions ahead of time: for whole blocks of
@@ -179,8 +179,8 @@ void nets_critic(const struct nets *n, struct nets_work *w, float *value, const 
  * the softmax as well, categorical_softmax (nn/categorical.h) once and categorical_sample per
  * candidate. Softmax per categorical and one class each by inverse CDF: index [tokens][C] from logits
  * [tokens][nets_latent_ld] and uniforms u [tokens][C]. */
-void nets_sample(const struct nets *n, struct nets_work *w, uint8_t *index, const float *logits,
-                 const float *u, size_t tokens);
+void nets_sample(const struct nets *n, uint8_t *index, const float *logits, const float *u,
+                 size_t tokens);
 /* The class with the largest logit (ties: the lowest), for eval.latent mode. */
 void nets_mode(const struct nets *n, uint8_t *index, const float *logits, size_t tokens);
 

@@ -17,6 +17,9 @@ void categorical_softmax(const struct kern *k, float *p, const float *logits, si
 /* index [M][C] from uniforms u [M][C] by inverse CDF. */
 void categorical_sample(const struct kern *k, uint8_t *index, const float *p, const float *u,
                         size_t M, size_t C, size_t K, size_t ld);
+/* softmax and sample in one, without keeping the probabilities. */
+void categorical_draw(const struct kern *k, uint8_t *index, const float *logits, const float *u,
+                      size_t M, size_t C, size_t K, size_t ld);
 /* Class of the largest logit, the lowest on ties. */
 void categorical_argmax(uint8_t *index, const float *logits, size_t M, size_t C, size_t K,
                         size_t ld);

@@ -36,19 +36,12 @@ static inline size_t kern_pad(size_t n)
     return (n + KERN_PAD - 1) / KERN_PAD * KERN_PAD;
 }
 
-/* Rows of a weight matrix, possibly packed in column blocks so that a block stays in cache:
- * element (row, col) = at[col / block * stride + row * ld + col % block]. Plain row-major
- * [rows][ld]: block = number of columns, stride = 0. block is a multiple of 32. */
-struct kern_table {
-    const float *at;
-    size_t ld, block, stride;
-};
-
 /* What gather adds up: bias, then for c = 0..C-1 the row c*K + index[m][c] of `cat`, then the
  * row action[m] of `act`. */
 struct kern_rows {
-    struct kern_table cat, act; /* act.at NULL: no actions */
-    const float *bias;          /* [N], NULL = zeros; plain */
+    const float *cat, *act; /* rows ld apart; act NULL: no actions */
+    size_t ld;
+    const float *bias; /* [N], NULL = zeros; plain */
     size_t C, K;
     const uint8_t *index;  /* [M][C] */
     const uint8_t *skip;   /* [M], nonzero = no class rows (zero state); NULL = none */
@@ -109,11 +102,14 @@ struct kern {
 
     /* n categoricals of K classes, the i-th at x + i*stride; K <= 256 for sample.
      * softmax: p = e * (1 / sum), e = exp(x - max). log_softmax: (x - max) - log sum.
-     * sample: smallest class with u[i] < p_0 + ... + p_c, else the last with p > 0. */
+     * sample: smallest class with u[i] < p_0 + ... + p_c, else the last with p > 0. draw: softmax
+     * and sample in one, the probabilities not kept. K <= 256. */
     void (*softmax)(float *p, const float *x, size_t n, size_t K, size_t stride);
     void (*log_softmax)(float *lp, const float *x, size_t n, size_t K, size_t stride);
     void (*sample)(uint8_t *index, const float *p, const float *u, size_t n, size_t K,
                    size_t stride);
+    void (*draw)(uint8_t *index, const float *x, const float *u, size_t n, size_t K,
+                 size_t stride);
     /* dx += p * (dp - <dp, p>), same layout for all three. */
     void (*softmax_backward)(float *dx, const float *p, const float *dp, size_t n, size_t K,
                              size_t stride);

@@ -63,12 +63,11 @@ void linear_backward_weight(const struct kern *k, const struct linear *l, float 
  * weight's rows. One definition everywhere: bias, class rows in categorical order, the action
  * row, then the dense columns as a chain. */
 struct onehot {
-    struct linear all;                        /* the whole weight, with bias */
-    struct linear cat;                        /* rows of the one-hot latent, C*K of them */
-    struct linear dense;                      /* dense.in == 0: none */
-    size_t C, K;                              /* categoricals, classes */
-    size_t act0, A;                           /* first row of the actions; A == 0: none */
-    struct kern_table packed_cat, packed_act; /* what gather reads; see onehot_pack */
+    struct linear all;   /* the whole weight, with bias */
+    struct linear cat;   /* rows of the one-hot latent, C*K of them */
+    struct linear dense; /* dense.in == 0: none */
+    size_t C, K;         /* categoricals, classes */
+    size_t act0, A;      /* first row of the actions; A == 0: none */
 };
 
 /* rows: cat0 first class row, act0 first action row (A == 0: ignored), dense0 first dense row
@@ -84,17 +83,6 @@ void onehot_forward(const struct kern *k, const struct onehot *o, enum kern_act 
 /* Input gradients: linear_backward_input of o->cat (straight-through, all C*K columns) and of
  * o->dense; call linear_want_input on them at open and linear_refresh after changes. */
 void onehot_refresh(const struct kern *k, struct onehot *o);
-
-/* n layers reading the same one-hots side by side as one table of column blocks (planning:
- * several heads and the next transition input in one pass). Floats needed, and the copy:
- * packs rows [row0, row0 + rows) of each layer's `all`, columns in order of the list. */
-size_t pack_floats(const struct linear *const *l, size_t n, size_t rows);
-void pack_tables(struct kern_table *out, float *at, const struct linear *const *l,
-                 const size_t *row0, size_t n, size_t rows);
-/* The same without blocks, for dense products: out [rows][sum of out_pad]. */
-void pack_dense(float *out, const struct linear *const *l, const size_t *row0, size_t n,
-                size_t rows);
-void pack_bias(float *out, const struct linear *const *l, size_t n);
 
 /* One entry of the list of weight gradients of a step. */
 enum dw_kind {
