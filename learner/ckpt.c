@@ -168,7 +168,7 @@ static json_t *state_to_json(const struct ckpt_view *c)
     for (int i = 0; i < DONE; i++)
         json_array_append_new(done, json_integer((json_int_t)counts[i]));
     return json_pack(
-        "{s:i,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:o,s:I,s:o,s:o,s:o,s:o,s:s,s:s}",
+        "{s:i,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:o,s:I,s:o,s:o,s:o,s:o,s:s,s:s,s:s,s:s}",
         "format", 1, "iteration", (json_int_t)s->iteration, "phase", (int)s->phase, "step",
         (json_int_t)s->step, "next_episode", (json_int_t)s->next_episode, "phase_first_episode",
         (json_int_t)s->phase_first_episode, "env_steps", (json_int_t)s->env_steps, "updates",
@@ -177,7 +177,7 @@ static json_t *state_to_json(const struct ckpt_view *c)
         (json_int_t)s->best_iteration, "best_wins", (json_int_t)s->best_wins, "entropy_weight",
         hex_double(s->entropy_weight), "skipped", (json_int_t)s->skipped, "skipped_by",
         skipped_by, "optimisers", opts, "versions", versions, "done", done, "config", config,
-        "isa", c->isa);
+        "isa", c->isa, "products", c->products, "blas_core", c->blas_core);
 }
 
 static bool is_count(const json_t *v, uint64_t *out)

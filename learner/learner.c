@@ -365,6 +365,8 @@ static int describe(struct learner *l)
         .lc = l->lc,
         .isa = trainer_isa(l->trainer),
         .products = trainer_products(l->trainer),
+        .library = trainer_library(l->trainer),
+        .blas_core = kern_blas_core(),
         .spec_line = l->spec.line,
     };
     for (int i = 0; i < PLANES; i++)

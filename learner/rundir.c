@@ -152,6 +152,8 @@ int run_dir_describe(const struct rundir *r, const struct rundir_facts *f)
     set_text(o, "revision", lc->revision);
     set_text(o, "isa", f->isa);
     set_text(o, "products", f->products);
+    set_text(o, "product_library", f->library);
+    set_text(o, "blas_core", f->blas_core);
     set_text(o, "environment", f->spec_line);
     set_text(o, "host", host.nodename);
     set_text(o, "system", host.release);

@@ -25,7 +25,7 @@ void run_dir_close(struct rundir *r);
 /* config.yaml (if there is none yet) and run.json: who runs this, with what, where it listens. */
 struct rundir_facts {
     const struct learner_cfg *lc;
-    const char *isa, *products, *spec_line;
+    const char *isa, *products, *library, *blas_core, *spec_line;
     const char *endpoint[3];
 };
 int run_dir_describe(const struct rundir *r, const struct rundir_facts *f);

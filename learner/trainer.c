@@ -659,3 +659,8 @@ const char *trainer_products(const struct trainer *t)
 {
     return t->model->kern->products;
 }
+
+const char *trainer_library(const struct trainer *t)
+{
+    return kern_library(t->model->kern);
+}

@@ -42,5 +42,6 @@ size_t trainer_result_bytes(const struct config *cfg, const struct env_spec *spe
 /* Kernel table in use, e.g. "avx2", "libxsmm". */
 const char *trainer_isa(const struct trainer *t);
 const char *trainer_products(const struct trainer *t);
+const char *trainer_library(const struct trainer *t); /* with its version */
 
 #endif

@@ -46,6 +46,8 @@ static int write_out(struct trainer *t, const struct ckpt_state *st, const float
         .state = st,
         .config = &t->digest,
         .isa = trainer_isa(t),
+        .products = trainer_products(t),
+        .blas_core = kern_blas_core(),
     };
     int64_t begin = clock_mono_ms();
     int err = intake_sync(t->in);

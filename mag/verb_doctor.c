@@ -168,10 +168,19 @@ static enum verdict check_sockets(const struct config *cfg, struct finding *f)
 static enum verdict check_blas(const struct config *cfg, struct finding *f)
 {
     const char *threads = getenv("OPENBLAS_NUM_THREADS"), *core = getenv("OPENBLAS_CORETYPE");
-    (void)cfg;
-    snprintf(f->text, TEXT, "OpenBLAS environment: threads %s, core %s",
-             threads ? threads : "unset", core ? core : "unset");
-    return GOOD;
+    const struct kern *k = NULL;
+    bool used = !kern_get(cfg->compute.isa, &k) && !strcmp(k->products, "openblas");
+    snprintf(
+        f->text, TEXT,
+        "products by %s; OpenBLAS would use its core %s (environment: threads %s, core %s)",
+        k ? kern_library(k) : "nobody", kern_blas_core(), threads ? threads : "unset",
+        core ? core : "unset");
+    if (!used)
+        return GOOD;
+    snprintf(f->remedy, TEXT,
+             "its bits depend on that core: give all hosts of a run the same, by "
+             "OPENBLAS_CORETYPE");
+    return WARNING;
 }
 
 static const struct {

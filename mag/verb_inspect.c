@@ -155,6 +155,30 @@ static const char episodes_sql[] =
     " coalesce(sum(kind = 'eval'), 0) AS eval, coalesce(sum(orphan), 0) AS orphans,"
     " coalesce(sum(kind = 'train' AND orphan = 0 AND won), 0) AS won FROM episodes";
 
+/* What computed the checkpoint, as its state.json says; empty words in one of an older program. */
+static json_t *computed_by(const struct look *l)
+{
+    static const char *const key[] = {"isa", "products", "blas_core"};
+    char path[RUN_PATH + 16];
+    snprintf(path, sizeof path, "%s/state.json", l->checkpoint);
+    json_t *state = json_load_file(path, 0, NULL), *o = json_object();
+    for (size_t i = 0; i < sizeof key / sizeof *key; i++) {
+        const char *text = json_string_value(json_object_get(state, key[i]));
+        json_object_set_new(o, key[i], json_string(text ? text : ""));
+    }
+    json_decref(state);
+    return o;
+}
+
+/* Gradient steps refused since the start because something was not finite. */
+static json_t *skipped(const struct ckpt_state *s)
+{
+    return json_pack(
+        "{s:I,s:I,s:I,s:I,s:I}", "all", (json_int_t)s->skipped, "model",
+        (json_int_t)s->skipped_by[OPT_MODEL], "rm", (json_int_t)s->skipped_by[OPT_RM], "actor",
+        (json_int_t)s->skipped_by[OPT_ACTOR], "critic", (json_int_t)s->skipped_by[OPT_CRITIC]);
+}
+
 static int report(const struct look *l, json_t **out)
 {
     const struct {
@@ -169,9 +193,10 @@ static int report(const struct look *l, json_t **out)
     const struct ckpt_state *s = &l->state;
     uint64_t iterations = s->iteration ? s->iteration - 1 : 0; /* complete ones that trained */
     json_t *o =
-        json_pack("{s:I,s:I,s:I,s:I,s:s}", "episodes", (json_int_t)s->next_episode,
+        json_pack("{s:I,s:I,s:I,s:I,s:s,s:o,s:o}", "episodes", (json_int_t)s->next_episode,
                   "iterations", (json_int_t)iterations, "env_steps", (json_int_t)s->env_steps,
-                  "set_id", (json_int_t)s->set_id, "checkpoint", l->checkpoint);
+                  "set_id", (json_int_t)s->set_id, "checkpoint", l->checkpoint, "computed_by",
+                  computed_by(l), "skipped", skipped(s));
     int err = o ? 0 : ERR_NOMEM;
     if (!err && s->best_iteration)
         json_object_set_new(o, "best",
@@ -240,6 +265,24 @@ static void print_times(const json_t *o)
     printf(" (mean of %zu iterations)\n", n);
 }
 
+static const char *word(const json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    return text && *text ? text : "unknown";
+}
+
+static void print_computing(const json_t *o)
+{
+    const json_t *by = json_object_get(o, "computed_by"), *no = json_object_get(o, "skipped");
+    printf("  computed by  %s kernels, products by %s; OpenBLAS core %s\n", word(by, "isa"),
+           word(by, "products"), word(by, "blas_core"));
+    if (whole(no, "all"))
+        printf("  refused      %lld gradient steps that were not finite: model %lld, R_m %lld, "
+               "actor %lld, critic %lld; batches in bad/\n",
+               whole(no, "all"), whole(no, "model"), whole(no, "rm"), whole(no, "actor"),
+               whole(no, "critic"));
+}
+
 static void print_report(const struct look *l, const json_t *o)
 {
     static const char *const phase[] = {"collecting", "model", "R_m", "policy"};
@@ -261,6 +304,7 @@ static void print_report(const struct look *l, const json_t *o)
            whole(ppo, "rows"), whole(ppo, "rows_from_results"), whole(ppo, "jobs"));
     printf("  determinism  %lld items computed twice, %lld differed\n",
            whole(ppo, "duplicates"), whole(ppo, "divergence"));
+    print_computing(o);
     print_method(o);
     print_times(o);
     const json_t *evals = json_object_get(o, "evals"), *best = json_object_get(o, "best");

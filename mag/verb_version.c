@@ -4,6 +4,7 @@
 #include "verbs.h"
 
 #include "base/err.h"
+#include "nn/kern.h"
 
 #include <google/protobuf-c/protobuf-c.h>
 #include <jansson.h>
@@ -29,5 +30,9 @@ int verb_version(int argc, char **argv)
            "jansson %s\n",
            major, minor, patch, uv_version_string(), protobuf_c_version(), sqlite3_libversion(),
            sodium_version_string(), ZSTD_versionString(), JANSSON_VERSION);
+    const struct kern *best = NULL, *blas = NULL;
+    if (!kern_get(ISA_AUTO, &best) && !kern_blas(&blas))
+        printf("kernels %s, products by %s; %s, core %s\n", best->name, kern_library(best),
+               kern_library(blas), kern_blas_core());
     return EXIT_OK;
 }

@@ -11,6 +11,7 @@
 
 #include <cblas.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -122,6 +123,32 @@ void kern_prepare_dw(const struct kern *k, size_t R, size_t N, size_t K, size_t 
 {
     if (k->gemm_dw == xsmm_gemm_dw)
         xsmm_prepare_dw(R, N, K, ldw, ldx, ldy);
+}
+
+/* The first two words of OpenBLAS's description of itself are name and version. */
+static const char *blas_version(void)
+{
+    static char text[64] = "";
+    char name[24] = "OpenBLAS", version[24] = "";
+    pthread_mutex_lock(&made.lock);
+    if (!text[0]) {
+        sscanf(openblas_get_config(), "%23s %23s", name, version);
+        snprintf(text, sizeof text, "%s %s", name, version);
+    }
+    pthread_mutex_unlock(&made.lock);
+    return text;
+}
+
+const char *kern_library(const struct kern *k)
+{
+    if (k->gemm == xsmm_gemm)
+        return xsmm_version();
+    return k->gemm == blas_gemm ? blas_version() : "own";
+}
+
+const char *kern_blas_core(void)
+{
+    return openblas_get_corename();
 }
 
 static double seconds_now(void)

@@ -116,6 +116,11 @@ bool xsmm_open(const struct kern *plain)
     return true;
 }
 
+const char *xsmm_version(void)
+{
+    return "LIBXSMM " LIBXSMM_VERSION;
+}
+
 static size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;

@@ -56,6 +56,8 @@ def check(run, group, steps):
         want = steps if other == group else 0
         mag.check(last[name] == want, "%s: %s is %s, expected %d" % (run, name, last[name], want))
     mag.check(last["train/skipped"] == steps, "%s: in all %s" % (run, last["train/skipped"]))
+    told = mag.inspect(run)["skipped"]
+    mag.check(told == {"all": steps, **{g: steps if g == group else 0 for g in GROUPS}}, "inspect: %s" % told)
     mag.check(len(kept(run)) == 1, "%s: kept %s" % (run, kept(run)))
     with open(run + "/logs/learner.log") as f:
         said = [json.loads(line) for line in f if "gradient step refused" in line]

@@ -43,7 +43,11 @@ def same_bits():
             check_run(run, actors, planners)
             hashes[name] = mag.hash_of(run)
             with open(run + "/run.json") as f:
-                isa = json.load(f)["isa"]
+                told = json.load(f)
+            isa = told["isa"]
+            by = mag.inspect(run)["computed_by"]
+            mag.check(told["product_library"] and told["blas_core"], "run.json: %s" % told)
+            mag.check(by == {k: told[k] for k in ("isa", "products", "blas_core")}, "checkpoint: %s, run.json: %s" % (by, told))
             mag.check(isa == changes.get("compute.isa", isa), "%s: the learner computed with %s" % (name, isa))
             mag.say("%-22s %s (%s)" % (name, hashes[name], isa))
         mag.check(len(set(hashes.values())) == 1, "the hashes differ")

@@ -41,7 +41,7 @@ struct ckpt_view {
     const float *value, *m, *v;  /* kernel layout; may be a copy of the live arrays */
     const struct ckpt_state *state;
     const struct digest *config;
-    const char *isa;
+    const char *isa, *products, *blas_core; /* what computed it: nn/kern.h */
 };
 
 /* Write a checkpoint under run_dir/ckpt and prune all but the newest `keep` and the best. ERR_IO. */

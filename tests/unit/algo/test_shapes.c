@@ -17,20 +17,35 @@
 
 enum { ROWS = 160, SHAPES_MAX = 256 };
 
+enum what { GEMM, GEMM_ADD, LAYER, LAYER_ADD, GRADIENT, WHATS };
+
 struct shape {
+    enum what what;
+    enum kern_act act; /* of a layer */
     size_t ldy, ldx, ldw, N, K;
-    bool accumulate, dw;
 };
 
 static struct shape seen[SHAPES_MAX];
 static size_t seen_count;
 static const struct kern *real;
 
-static void note(struct shape s)
+static void note(enum what what, enum kern_act act, size_t ldy, size_t ldx, size_t ldw,
+                 size_t N, size_t K)
 {
+    struct shape s;
+    memset(&s, 0, sizeof s); /* compared as bytes */
+    s.what = what;
+    s.act = act;
+    s.ldy = ldy;
+    s.ldx = ldx;
+    s.ldw = ldw;
+    s.N = N;
+    s.K = K;
     for (size_t i = 0; i < seen_count; i++)
         if (!memcmp(&seen[i], &s, sizeof s))
             return;
+    if (K == 0) /* a product of nothing */
+        return;
     bug_on(seen_count == SHAPES_MAX);
     seen[seen_count++] = s;
 }
@@ -38,15 +53,7 @@ static void note(struct shape s)
 static void noting_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
                         size_t ldw, size_t M, size_t N, size_t K, bool accumulate)
 {
-    struct shape s;
-    memset(&s, 0, sizeof s); /* compared as bytes */
-    s.ldy = ldy;
-    s.ldx = ldx;
-    s.ldw = ldw;
-    s.N = N;
-    s.K = K;
-    s.accumulate = accumulate;
-    note(s);
+    note(accumulate ? GEMM_ADD : GEMM, KERN_LINEAR, ldy, ldx, ldw, N, K);
     real->gemm(y, ldy, x, ldx, w, ldw, M, N, K, accumulate);
 }
 
@@ -54,31 +61,14 @@ static void noting_layer(float *y, size_t ldy, const float *x, size_t ldx, const
                          size_t ldw, const float *bias, enum kern_act act, size_t M, size_t N,
                          size_t K)
 {
-    struct shape s;
-    memset(&s, 0, sizeof s);
-    s.ldy = ldy;
-    s.ldx = ldx;
-    s.ldw = ldw;
-    s.N = N;
-    s.K = K;
-    s.accumulate = true; /* from the bias, or from what is there */
-    note(s);
+    note(bias ? LAYER : LAYER_ADD, act, ldy, ldx, ldw, N, K);
     real->layer(y, ldy, x, ldx, w, ldw, bias, act, M, N, K);
 }
 
 static void noting_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
                            size_t ldy, size_t R, size_t N, size_t K)
 {
-    struct shape s;
-    memset(&s, 0, sizeof s);
-    s.ldy = ldy;
-    s.ldx = ldx;
-    s.ldw = ldw;
-    s.N = N;
-    s.K = K;
-    s.dw = true;
-    if (K > 0) /* 0: a first layer without dense columns, nothing to multiply */
-        note(s);
+    note(GRADIENT, KERN_LINEAR, ldy, ldx, ldw, N, K);
     real->gemm_dw(dw, ldw, x, ldx, dy, ldy, R, N, K);
 }
 
@@ -168,28 +158,50 @@ static float *random_floats(struct rng *r, size_t n)
     return x;
 }
 
+/* By the definition, one part after the other, with the reference. */
+static void define(float *y, const float *x, const float *w, const float *bias,
+                   const struct shape *s)
+{
+    const struct kern *k = kern_ref();
+    if (s->what == LAYER)
+        k->fill_rows(y, s->ldy, bias, ROWS, s->N);
+    k->gemm(y, s->ldy, x, s->ldx, w, s->ldw, ROWS, s->N, s->K, s->what != GEMM);
+    for (size_t m = 0; m < ROWS && s->act != KERN_LINEAR; m++)
+        (s->act == KERN_RELU ? k->relu : k->elu)(y + m * s->ldy, y + m * s->ldy, s->N);
+}
+
+static void compute(const struct kern *k, float *y, const float *x, const float *w,
+                    const float *bias, size_t M, const struct shape *s)
+{
+    if (s->what == LAYER || s->what == LAYER_ADD)
+        k->layer(y, s->ldy, x, s->ldx, w, s->ldw, s->what == LAYER ? bias : NULL, s->act, M,
+                 s->N, s->K);
+    else
+        k->gemm(y, s->ldy, x, s->ldx, w, s->ldw, M, s->N, s->K, s->what == GEMM_ADD);
+}
+
 static void check_rows(const struct kern *k, const struct shape *s, struct rng *r)
 {
     float *x = random_floats(r, ROWS * s->ldx), *w = random_floats(r, s->K * s->ldw);
     float *init = random_floats(r, ROWS * s->ldy), *want = malloc(ROWS * s->ldy * sizeof *want);
-    float *got = malloc(ROWS * s->ldy * sizeof *got);
+    float *got = malloc(ROWS * s->ldy * sizeof *got), *bias = random_floats(r, s->N);
     memcpy(want, init, ROWS * s->ldy * sizeof *want);
-    kern_ref()->gemm(want, s->ldy, x, s->ldx, w, s->ldw, ROWS, s->N, s->K, s->accumulate);
+    define(want, x, w, bias, s);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t M = sizes[i], at = rng_below(r, (uint32_t)(ROWS - M + 1));
         memcpy(got, init + at * s->ldy, M * s->ldy * sizeof *got);
-        k->gemm(got, s->ldy, x + at * s->ldx, s->ldx, w, s->ldw, M, s->N, s->K, s->accumulate);
+        compute(k, got, x + at * s->ldx, w, bias, M, s);
         ck_assert_msg(!memcmp(got, want + at * s->ldy, ((M - 1) * s->ldy + s->N) * sizeof *got),
-                      "%s (%s): %zu rows from row %zu of N %zu K %zu, ld %zu %zu %zu, "
-                      "accumulate %d",
-                      k->name, k->products, M, at, s->N, s->K, s->ldy, s->ldx, s->ldw,
-                      s->accumulate);
+                      "%s (%s), kind %d: %zu rows from row %zu of N %zu K %zu, ld %zu %zu %zu",
+                      k->name, k->products, (int)s->what, M, at, s->N, s->K, s->ldy, s->ldx,
+                      s->ldw);
     }
     free(x);
     free(w);
     free(init);
     free(want);
     free(got);
+    free(bias);
 }
 
 static void check_dw(const struct kern *k, const struct shape *s, struct rng *r)
@@ -222,7 +234,7 @@ START_TEST(every_product_of_an_update_has_the_chains_bits_at_any_size_and_offset
     const enum cfg_isa mine = isa[_i % 2], other = isa[1 - _i % 2];
     const struct kern *k = NULL;
     struct rng r;
-    size_t gemm = 0, dw = 0;
+    size_t found[WHATS] = {0};
     if (!kern_supported(mine) || (_i >= 2 && !kern_supported(other)))
         return;
     if (_i >= 2)
@@ -231,15 +243,15 @@ START_TEST(every_product_of_an_update_has_the_chains_bits_at_any_size_and_offset
     note_shapes(k);
     rng_seed(&r, 6);
     for (size_t i = 0; i < seen_count; i++) {
-        if (seen[i].dw)
+        if (seen[i].what == GRADIENT)
             check_dw(k, &seen[i], &r);
         else
             check_rows(k, &seen[i], &r);
-        gemm += !seen[i].dw;
-        dw += seen[i].dw;
+        found[seen[i].what]++;
     }
-    ck_assert_msg(gemm >= 30 && dw >= 18, "only %zu products and %zu gradients noted", gemm,
-                  dw);
+    size_t forward = found[GEMM] + found[GEMM_ADD] + found[LAYER] + found[LAYER_ADD];
+    ck_assert_msg(forward >= 30 && found[GRADIENT] >= 18,
+                  "only %zu products and %zu gradients noted", forward, found[GRADIENT]);
 }
 END_TEST
 

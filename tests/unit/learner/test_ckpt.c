@@ -75,7 +75,8 @@ static void tear_down(void)
 
 static int write_keeping(size_t keep)
 {
-    struct ckpt_view view = {&params, params.value, m, v, &state, &config, "ref"};
+    struct ckpt_view view = {&params, params.value, m,       v,        &state,
+                             &config, "ref",        "chain", "Generic"};
     return ckpt_write(dir, &view, keep);
 }
 

@@ -249,6 +249,26 @@ START_TEST(threads_may_ask_for_new_shapes_at_once)
 }
 END_TEST
 
+/* What run.json and checkpoints say must be what multiplies. */
+START_TEST(a_table_names_the_library_of_its_products)
+{
+    const struct kern *k = NULL;
+    ck_assert_str_eq(kern_library(kern_ref()), "own");
+    ck_assert_int_eq(kern_blas(&k), 0);
+    ck_assert_msg(!strncmp(kern_library(k), "OpenBLAS 0.", 11), "%s", kern_library(k));
+    ck_assert_uint_gt(strlen(kern_blas_core()), 0);
+    if (!kern_supported(ISA_AVX2))
+        return;
+    ck_assert_int_eq(kern_get(ISA_AVX2, &k), 0);
+    ck_assert_int_eq(!strncmp(kern_library(k), "LIBXSMM 1.", 10),
+                     !strcmp(k->products, "libxsmm"));
+    if (!kern_supported(ISA_AVX512) || strcmp(k->products, "libxsmm") != 0)
+        return;
+    ck_assert_int_eq(kern_get(ISA_AVX512, &k), 0); /* LIBXSMM is taken */
+    ck_assert_str_eq(kern_library(k), "own");
+}
+END_TEST
+
 START_TEST(auto_is_the_best_table_and_the_unknown_is_refused)
 {
     const struct kern *k = NULL;
@@ -275,6 +295,7 @@ int main(void)
     tcase_add_test(t, openblas_agrees_within_rounding);
     tcase_add_loop_test(t, shapes_can_be_prepared_and_nothing_changes, 0, TABLES);
     tcase_add_loop_test(t, threads_may_ask_for_new_shapes_at_once, 0, TABLES);
+    tcase_add_test(t, a_table_names_the_library_of_its_products);
     tcase_add_test(t, auto_is_the_best_table_and_the_unknown_is_refused);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

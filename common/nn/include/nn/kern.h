@@ -200,6 +200,11 @@ void kern_prepare_dw(const struct kern *k, size_t R, size_t N, size_t K, size_t 
 
 /* GFLOP/s of gemm on one core for M x N x K over about `seconds`. Allocates. < 0 on ERR_*. */
 double kern_gflops(const struct kern *k, size_t M, size_t N, size_t K, double seconds);
+/* Who multiplies for a table, with its version: "LIBXSMM 1.17", "OpenBLAS 0.3.21", "own". */
+const char *kern_library(const struct kern *k);
+/* The core OpenBLAS has chosen its kernels for ("SkylakeX"), whether or not it multiplies here:
+ * without AVX2 it decides the bits. */
+const char *kern_blas_core(void);
 /* Whether this CPU and operating system can run a table; ISA_AUTO is always true. */
 bool kern_supported(enum cfg_isa isa);
 
