@@ -147,7 +147,8 @@ int verb_bench(int argc, char **argv)
         {0},
     };
     struct args a = {.verb = argv[0],
-                     .usage = "env|act|model|plan|product|all|update|half [flags] [key=value ...]",
+                     .usage =
+                         "env|act|model|plan|product|all|update|half [flags] [key=value ...]",
                      .about = "Measures this machine with the code that trains.",
                      .flags = flags,
                      .builder = builder,

@@ -14,7 +14,7 @@
 
 struct mag_derived {
     struct nets nets;
-    struct nets *train; /* the same with transposes, NULL until mag_train_open */
+    struct nets *train;           /* the same with transposes, NULL until mag_train_open */
     uint64_t version[MAG_GROUPS]; /* counts mag_refresh: rounded copies elsewhere follow */
 };
 

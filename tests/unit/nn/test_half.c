@@ -39,11 +39,11 @@ START_TEST(rounding_goes_to_the_nearest_and_ties_to_even)
         ck_assert(off <= fabs((double)widened((uint16_t)(h - 1)) - (double)x));
     }
     ck_assert_int_eq(half_round(1.0f), 0x3f80);
-    ck_assert_int_eq(half_round(1.0f + 0x1p-8f), 0x3f80);         /* tie, down to even */
-    ck_assert_int_eq(half_round(1.0f + 3 * 0x1p-8f), 0x3f82);     /* tie, up to even */
-    ck_assert_int_eq(half_round(1.0f + 0x1.01p-8f), 0x3f81);      /* beyond the tie */
-    ck_assert_int_eq(half_round(FLT_MAX), 0x7f80);                /* no bfloat16 that large */
-    ck_assert_int_eq(half_round(-FLT_MIN / 2), 0x8000);           /* denormals are zeros */
+    ck_assert_int_eq(half_round(1.0f + 0x1p-8f), 0x3f80);     /* tie, down to even */
+    ck_assert_int_eq(half_round(1.0f + 3 * 0x1p-8f), 0x3f82); /* tie, up to even */
+    ck_assert_int_eq(half_round(1.0f + 0x1.01p-8f), 0x3f81);  /* beyond the tie */
+    ck_assert_int_eq(half_round(FLT_MAX), 0x7f80);            /* no bfloat16 that large */
+    ck_assert_int_eq(half_round(-FLT_MIN / 2), 0x8000);       /* denormals are zeros */
     ck_assert_int_eq(half_round((float)INFINITY), 0x7f80);
     ck_assert(isnan(widened(half_round((float)NAN))));
 }

@@ -237,9 +237,9 @@ size_t mag_imagine_reserved(const struct mag_imagine *im); /* bytes, for memory 
  * makes mag_imagine_open return ERR_UNSUPPORTED with a remedy; `auto` measures there, for some
  * ten milliseconds, and takes half if that gains a fifth. In lockstep auto is float32. */
 struct mag_precision {
-    const char *name;                     /* "float32", or the kind of half: "bf16" */
-    bool half, measured;                  /* measured: auto had something to decide */
-    double float32_gflops, half_gflops;   /* of one core, NAN if not measured */
+    const char *name;                   /* "float32", or the kind of half: "bf16" */
+    bool half, measured;                /* measured: auto had something to decide */
+    double float32_gflops, half_gflops; /* of one core, NAN if not measured */
 };
 const struct mag_precision *mag_imagine_precision(const struct mag_imagine *im);
 

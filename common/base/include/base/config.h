@@ -17,11 +17,11 @@
 
 enum { CONFIG_NAME = 64, CONFIG_PATH = 256 };
 
-enum cfg_choice { CHOICE_START, CHOICE_BATCH };           /* imagine.choice */
-enum cfg_search { SEARCH_SHOOTING, SEARCH_NONE };         /* imagine.search */
-enum cfg_rec { REC_FULL, REC_CODE, REC_OFF };             /* rm.rec */
-enum cfg_latent { LATENT_SAMPLE, LATENT_MODE };           /* eval.latent */
-enum cfg_schedule { SCHEDULE_LOCKSTEP, SCHEDULE_ASYNC };  /* schedule */
+enum cfg_choice { CHOICE_START, CHOICE_BATCH };          /* imagine.choice */
+enum cfg_search { SEARCH_SHOOTING, SEARCH_NONE };        /* imagine.search */
+enum cfg_rec { REC_FULL, REC_CODE, REC_OFF };            /* rm.rec */
+enum cfg_latent { LATENT_SAMPLE, LATENT_MODE };          /* eval.latent */
+enum cfg_schedule { SCHEDULE_LOCKSTEP, SCHEDULE_ASYNC }; /* schedule */
 enum cfg_precision { PRECISION_FLOAT32, PRECISION_HALF, PRECISION_AUTO };
 enum cfg_isa { ISA_AUTO, ISA_REF, ISA_AVX2, ISA_AVX512 }; /* compute.isa */
 enum cfg_resume { RESUME_AUTO, RESUME_NEVER, RESUME_MUST };
