@@ -16,8 +16,8 @@
  * share the call nor on their position, and machines with the instruction agree. NaN stays
  * NaN; which one is not promised.
  *
- * WHERE IT GAINS  AMD Zen 4 and 5 double float32's rate. Some Intel servers run vdpbf16ps at
- * half of float32's (dependency notes in docs/adr/0007): measure, do not trust the flag.
+ * WHERE IT GAINS  AMD Zen 4 and 5 double float32's rate. An Intel Xeon was measured to run
+ * vdpbf16ps at half of float32's: measure, do not trust the flag (docs/adr/0005).
  *
  * Shapes: N and K are multiples of 32, leading dimensions are in floats, any alignment. No slot
  * allocates; all may run in many threads at once. */
