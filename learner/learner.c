@@ -21,6 +21,7 @@
 #include "trainer.h"
 
 #include "learner/replay.h"
+#include "nn/half.h"
 #include "nn/kern.h"
 
 #include <pthread.h>
@@ -292,11 +293,18 @@ static int make_pin(const struct learner *l, struct wire_pin *pin)
     int err = kern_get(l->cfg->compute.isa, &k);
     if (err)
         return err;
+    const struct kern_half *half = NULL;
+    if (l->cfg->imagine.precision == PRECISION_HALF)
+        err = kern_half_get(l->cfg->compute.isa, &half);
+    if (err)
+        return err;
     memset(pin, 0, sizeof *pin);
     snprintf(pin->build, sizeof pin->build, "%s", l->lc->version ? l->lc->version : "");
     snprintf(pin->library, sizeof pin->library, "%s", k->products);
     if (l->cfg->compute.isa != ISA_AUTO)
         snprintf(pin->isa, sizeof pin->isa, "%s", k->name);
+    if (l->cfg->imagine.precision != PRECISION_AUTO) /* of async: each planner decides */
+        snprintf(pin->precision, sizeof pin->precision, "%s", half ? half->name : "float32");
     return 0;
 }
 

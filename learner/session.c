@@ -110,6 +110,21 @@ static bool pin_differs(const struct wire_pin *pin, const struct wire_hello *h, 
     return true;
 }
 
+/* Scores of candidates decide which draws are kept, so planners must agree on their precision.
+ * The reference (isa `ref`) has every kind, whatever the CPU. */
+static bool precision_differs(const struct wire_pin *pin, const struct wire_hello *h,
+                              char *text, size_t n)
+{
+    if (!pin->precision[0] || !h->precision[0] || !strcmp(pin->precision, "float32") ||
+        !strcmp(pin->isa, "ref") || !strcmp(pin->precision, h->precision))
+        return false;
+    snprintf(text, n,
+             "this run is pinned to planning in %.30s (imagine.precision=half); this worker's "
+             "CPU has %.30s: move the planner, or start a run with imagine.precision=float32",
+             pin->precision, h->precision);
+    return true;
+}
+
 static void bind_peer(struct session *s, enum wire_plane plane, const struct link_peer *peer)
 {
     s->peer[plane] = *peer;
@@ -145,7 +160,8 @@ struct session *sessions_hello(struct sessions *t, const struct session_rules *r
     if (h->role != ROLE_ACTOR && h->role != ROLE_PLANNER && h->role != ROLE_ADMIN)
         return refuse(t, why, WIRE_ERR_ROLE, false, "unknown role in HELLO");
     if (rules->check_pin && h->role != ROLE_ADMIN &&
-        pin_differs(&rules->pin, h, text, sizeof text))
+        (pin_differs(&rules->pin, h, text, sizeof text) ||
+         precision_differs(&rules->pin, h, text, sizeof text)))
         return refuse(t, why, WIRE_ERR_PIN, false, text);
 
     struct session *s = by_worker(t, h->worker_id);

@@ -21,6 +21,7 @@
 #include "algo/mag.h"
 #include "base/err.h"
 #include "env/env.h"
+#include "nn/half.h"
 #include "nn/kern.h"
 
 #include <stdatomic.h>
@@ -196,7 +197,7 @@ static void observe(const struct kern *real)
 /* The linker's names: calls of kern_get arrive at the first, the second is kern_get itself. */
 int __wrap_kern_get(enum cfg_isa isa, const struct kern **out);
 int __real_kern_get(enum cfg_isa isa, const struct kern **out);
-static bool observing; /* while bench_update opens its model; one thread */
+static bool observing; /* while bench_update opens what it times; one thread */
 
 int __wrap_kern_get(enum cfg_isa isa, const struct kern **out)
 {
@@ -204,6 +205,31 @@ int __wrap_kern_get(enum cfg_isa isa, const struct kern **out)
     if (!err && observing) {
         observe(*out);
         *out = &observed;
+    }
+    return err;
+}
+
+/* Half precision likewise: its products count as products. */
+static struct kern_half plain_half, observed_half;
+
+static void observe_half(float *y, size_t ldy, const float *x, size_t ldx, const uint16_t *w,
+                         const float *bias, size_t M, size_t N, size_t K, bool accumulate)
+{
+    uint64_t since = now_ns();
+    plain_half.gemm(y, ldy, x, ldx, w, bias, M, N, K, accumulate);
+    spend(PART_PRODUCT, since, (double)M * (double)N * (double)K);
+}
+
+int __wrap_kern_half_get(enum cfg_isa isa, const struct kern_half **out);
+int __real_kern_half_get(enum cfg_isa isa, const struct kern_half **out);
+
+int __wrap_kern_half_get(enum cfg_isa isa, const struct kern_half **out)
+{
+    int err = __real_kern_half_get(isa, out);
+    if (!err && observing) {
+        plain_half = observed_half = **out;
+        observed_half.gemm = observe_half;
+        *out = &observed_half;
     }
     return err;
 }
@@ -412,7 +438,9 @@ static int imagine(struct bench *b, const struct config *cfg, uint64_t n, uint64
     uint32_t *global = ARENA_NEW(&b->arena, uint32_t, c.windows_max);
     for (size_t k = 0; k < c.windows_max; k++)
         global[k] = (uint32_t)k;
+    observing = true; /* half precision's products */
     int err = mag_imagine_open(&im, b->model, &c, b->pool);
+    observing = false;
     struct mag_windows one = b->w[0]; /* its numbers in another order serve to warm up */
     struct mag_rows few = b->rows;
     one.B = 1;

@@ -2,6 +2,7 @@
 /* verb_bench.c - `mag bench`: figures for people and, with --json, for scripts. */
 #include "args.h"
 #include "bench.h"
+#include "bench_half.h"
 #include "bench_update.h"
 #include "verbs.h"
 
@@ -17,7 +18,8 @@ struct part {
     const char *name;
     unsigned what; /* bench_core's bits; 0: the environments */
 };
-enum { WHOLE_UPDATE = 1 << 8 }; /* bench_update's part, by itself */
+/* Parts by themselves: bench_update's and bench_half's. */
+enum { WHOLE_UPDATE = 1 << 8, HALF_PRECISION = 1 << 9 };
 static const struct part parts[] = {
     {"env", 0},
     {"product", BENCH_PRODUCT},
@@ -26,6 +28,7 @@ static const struct part parts[] = {
     {"plan", BENCH_PRODUCT | BENCH_PLAN},
     {"all", BENCH_PRODUCT | BENCH_ACT | BENCH_MODEL | BENCH_PLAN},
     {"update", WHOLE_UPDATE},
+    {"half", HALF_PRECISION},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -126,7 +129,7 @@ int verb_bench(int argc, char **argv)
     struct run_flags run_flags = {0};
     struct config cfg;
     bool json = false, sample = false;
-    const char *ms = "500", *only = NULL, *phases = "all";
+    const char *ms = "500", *only = NULL, *phases = "all", *run = NULL;
     struct config_builder *builder = NULL;
     if (config_begin(&builder))
         return fail(EXIT_INTERNAL, argv[0], "out of memory");
@@ -138,11 +141,14 @@ int verb_bench(int argc, char **argv)
          "update: all (default), or of model,rm,imagine,ppo,act"},
         {"sample", NULL, NULL, NULL, &sample,
          "update: measure a part of every phase and scale"},
+        {"run", NULL, "DIR", &run, NULL,
+         "half: settings, weights and episodes of this run or checkpoint"},
         {"json", NULL, NULL, NULL, &json, "print JSON"},
         {0},
     };
     struct args a = {.verb = argv[0],
-                     .usage = "env|act|model|plan|product|all|update [flags] [key=value ...]",
+                     .usage =
+                         "env|act|model|plan|product|all|update|half [flags] [key=value ...]",
                      .about = "Measures this machine with the code that trains.",
                      .flags = flags,
                      .builder = builder,
@@ -163,7 +169,7 @@ int verb_bench(int argc, char **argv)
     if (!part)
         return fail(
             EXIT_USAGE, argv[0],
-            "unknown part '%s'; env, act, model, plan, product, all and update are known",
+            "unknown part '%s'; env, act, model, plan, product, all, update and half are known",
             a.word[0]);
     json_t *out = json ? json_object() : NULL;
     double seconds = (double)each / 1000;
@@ -171,6 +177,8 @@ int verb_bench(int argc, char **argv)
         status = run_env(&a, &cfg, only, seconds, out);
     if (part->what == WHOLE_UPDATE)
         status = bench_update(argv[0], &cfg, phases, sample, out);
+    else if (part->what == HALF_PRECISION)
+        status = bench_half(argv[0], &cfg, run, seconds, out);
     else if (!status && part->what)
         status = run_core(&a, &cfg, part->what, seconds, out);
     if (!status && out) {

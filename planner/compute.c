@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/fault.h"
+#include "base/log.h"
 #include "par/jobq.h"
 #include "par/pool.h"
 #include "work/model.h"
@@ -274,6 +275,15 @@ static int open_memory(struct compute *c)
     return 0;
 }
 
+static void log_precision(const struct mag_precision *p)
+{
+    if (p->measured)
+        log_info("planning", "precision=%s float32_gflops=%.1f half_gflops=%.1f", p->name,
+                 p->float32_gflops, p->half_gflops);
+    else
+        log_info("planning", "precision=%s", p->name);
+}
+
 static int open_model(struct compute *c)
 {
     const struct config *cfg = &c->c.run->cfg;
@@ -283,6 +293,8 @@ static int open_model(struct compute *c)
         err = pool_open(&c->pool, cfg->compute.threads ? cfg->compute.threads : 1);
     if (!err)
         err = mag_imagine_open(&c->imagine, c->model.m, &ic, c->pool);
+    if (!err)
+        log_precision(mag_imagine_precision(c->imagine));
     return err;
 }
 

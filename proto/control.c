@@ -90,6 +90,7 @@ static int pack_hello(const struct wire_hello *h, unsigned char **body, size_t *
     m.cores = h->cores;
     m.slots = h->slots;
     m.text = text_in(h->text);
+    m.precision = text_in(h->precision);
     return finish(&m.base, body, n);
 }
 
@@ -123,6 +124,7 @@ static int pack_welcome(const struct wire_welcome *w, unsigned char **body, size
     pin.build = text_in(w->pin.build);
     pin.library = text_in(w->pin.library);
     pin.isa = text_in(w->pin.isa);
+    pin.precision = text_in(w->pin.precision);
     m.pin = &pin;
     m.heartbeat_ms = w->heartbeat_ms;
     m.lease_ms = w->lease_ms;
@@ -337,7 +339,8 @@ static int hello_out(struct wire_control *c, const ProtobufCMessage *msg)
     if (!text_out(h->build, sizeof h->build, m->build, false) ||
         !text_out(h->library, sizeof h->library, m->library, false) ||
         !text_out(h->isa, sizeof h->isa, m->isa, false) ||
-        !text_out(h->text, sizeof h->text, m->text, false))
+        !text_out(h->text, sizeof h->text, m->text, false) ||
+        !text_out(h->precision, sizeof h->precision, m->precision, false))
         return bad("a text of HELLO");
     h->proto_min = m->proto_min;
     h->proto_max = m->proto_max;
@@ -360,9 +363,11 @@ static int welcome_out(struct wire_control *c, const ProtobufCMessage *msg)
         return bad("an id of WELCOME");
     if (!set_out(&w->set, m->set))
         return bad("WELCOME's set");
-    if (m->pin && (!text_out(w->pin.build, sizeof w->pin.build, m->pin->build, false) ||
-                   !text_out(w->pin.library, sizeof w->pin.library, m->pin->library, false) ||
-                   !text_out(w->pin.isa, sizeof w->pin.isa, m->pin->isa, false)))
+    if (m->pin &&
+        (!text_out(w->pin.build, sizeof w->pin.build, m->pin->build, false) ||
+         !text_out(w->pin.library, sizeof w->pin.library, m->pin->library, false) ||
+         !text_out(w->pin.isa, sizeof w->pin.isa, m->pin->isa, false) ||
+         !text_out(w->pin.precision, sizeof w->pin.precision, m->pin->precision, false)))
         return bad("WELCOME's pin");
     size_t yaml = strlen(m->config_yaml);
     if (yaml > CONFIG_MAX || !text_ok(m->config_yaml, yaml, true))

@@ -229,7 +229,8 @@ static int apply_rules(struct config_builder *b, struct config *c)
                            search->text);
         c->imagine.search = SEARCH_NONE;
     }
-    if (strcmp(c->imagine.precision, "auto") == 0)
+    /* what a machine measures may not decide bits that all must agree on */
+    if (c->imagine.precision == PRECISION_AUTO && c->schedule == SCHEDULE_LOCKSTEP)
         must_parse(c, "imagine.precision", "float32");
     return 0;
 }

@@ -52,6 +52,8 @@ void linear_slice(struct linear *out, const struct linear *l, size_t row0, size_
     out->b = NULL;
     out->b_at = SIZE_MAX;
     out->wt = NULL;
+    out->half = NULL;
+    out->hw = NULL;
 }
 
 size_t linear_wt_bytes(const struct linear *l)
@@ -70,11 +72,50 @@ void linear_refresh(const struct kern *k, struct linear *l)
         k->transpose(l->wt, l->wt_ld, l->w, l->ld, l->in, l->out_pad);
 }
 
+size_t linear_half_bytes(const struct linear *l)
+{
+    return l->in * l->out_pad * sizeof(uint16_t);
+}
+
+void linear_want_half(struct linear *l, const struct kern_half *half, struct arena *a)
+{
+    bug_on(l->in % HALF_COLS != 0);
+    l->hw = arena_must(a, linear_half_bytes(l));
+    l->half = half;
+}
+
+void linear_half_refresh(struct linear *l)
+{
+    if (l->half)
+        half_pack(l->hw, l->w, l->ld, l->out_pad, l->in);
+}
+
+/* As the slot `layer`: a block of rows gets its activation while it is in the nearest cache.
+ * bias NULL: on top of y. */
+static void half_layer(const struct kern *k, const struct linear *l, const float *bias,
+                       enum kern_act act, float *y, size_t ldy, const float *x, size_t ldx,
+                       size_t M)
+{
+    enum { ROWS = 32 };
+    for (size_t m = 0; m < M; m += ROWS) {
+        const size_t rows = M - m < ROWS ? M - m : ROWS;
+        float *out = y + m * ldy;
+        l->half->gemm(out, ldy, x + m * ldx, ldx, l->hw, bias, rows, l->out_pad, l->in, !bias);
+        for (size_t r = 0; r < rows && act == KERN_RELU; r++)
+            k->relu(out + r * ldy, out + r * ldy, l->out_pad);
+        for (size_t r = 0; r < rows && act == KERN_ELU; r++)
+            k->elu(out + r * ldy, out + r * ldy, l->out_pad);
+    }
+}
+
 void linear_layer(const struct kern *k, const struct linear *l, enum kern_act act, float *y,
                   size_t ldy, const float *x, size_t ldx, size_t M)
 {
     bug_on(!l->b);
-    k->layer(y, ldy, x, ldx, l->w, l->ld, l->b, act, M, l->out_pad, l->in);
+    if (l->half)
+        half_layer(k, l, l->b, act, y, ldy, x, ldx, M);
+    else
+        k->layer(y, ldy, x, ldx, l->w, l->ld, l->b, act, M, l->out_pad, l->in);
 }
 
 void linear_forward(const struct kern *k, const struct linear *l, float *y, size_t ldy,
@@ -86,7 +127,10 @@ void linear_forward(const struct kern *k, const struct linear *l, float *y, size
 void linear_add(const struct kern *k, const struct linear *l, enum kern_act act, float *y,
                 size_t ldy, const float *x, size_t ldx, size_t M)
 {
-    k->layer(y, ldy, x, ldx, l->w, l->ld, NULL, act, M, l->out_pad, l->in);
+    if (l->half)
+        half_layer(k, l, NULL, act, y, ldy, x, ldx, M);
+    else
+        k->layer(y, ldy, x, ldx, l->w, l->ld, NULL, act, M, l->out_pad, l->in);
 }
 
 void linear_backward_input(const struct kern *k, const struct linear *l, float *dx, size_t ldx,

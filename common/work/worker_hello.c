@@ -8,6 +8,7 @@
 #include "worker_hello.h"
 
 #include "base/err.h"
+#include "nn/half.h"
 #include "nn/kern.h"
 
 #include <stdio.h>
@@ -38,6 +39,9 @@ void hello_fill(struct wire_hello *h, const struct worker_cfg *c,
     /* The library depends on the instruction set, which the pin decides: left open here. */
     snprintf(h->isa, sizeof h->isa, "%s", best_isa());
     snprintf(h->text, sizeof h->text, "%s pid %d", host, (int)getpid());
+    if (c->role == ROLE_PLANNER)
+        snprintf(h->precision, sizeof h->precision, "%s",
+                 kern_half_supported() ? kern_half_ref()->name : "float32");
 }
 
 /* ------------------------------------------------------------------------- configuration */
@@ -93,6 +97,31 @@ static bool is_chain(const char *library)
            !strcmp(library, "vector");
 }
 
+/* What this planner scores candidates in; workers of other roles score none. */
+static int check_precision(const struct worker_run *run, const struct worker_cfg *c,
+                           const struct wire_pin *pin)
+{
+    const struct kern_half *half = NULL;
+    const char *mine = "float32", *why = "";
+    if (c->role != ROLE_PLANNER || !pin->precision[0])
+        return 0;
+    if (run->cfg.imagine.precision == PRECISION_HALF) {
+        if (kern_half_get(run->isa, &half))
+            why = err_text();
+        else
+            mine = half->name;
+    }
+    if (!strcmp(mine, pin->precision))
+        return 0;
+    char reason[256];
+    snprintf(reason, sizeof reason, "%s%s%s", *why ? " (" : "", why, *why ? ")" : "");
+    return err_set(ERR_UNSUPPORTED,
+                   "the run is pinned to planning in '%s'; this %s has '%s'%s: move it to a "
+                   "machine of the learner's kind, or start a run with "
+                   "imagine.precision=float32",
+                   pin->precision, c->name, mine, reason);
+}
+
 static int check_pin(struct worker_run *run, const struct worker_cfg *c,
                      const struct wire_pin *pin)
 {
@@ -124,7 +153,7 @@ static int check_pin(struct worker_run *run, const struct worker_cfg *c,
                        "the run is pinned to products by '%s'; this %s has '%s', whose bits "
                        "differ: use machines of one kind, or schedule=async",
                        pin->library, c->name, k->products);
-    return 0;
+    return check_precision(run, c, pin);
 }
 
 /* -------------------------------------------------------------------------- environment */

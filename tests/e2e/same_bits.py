@@ -11,6 +11,17 @@ def instruction_sets():
     return ["avx2"] + (["avx512"] if "avx512f" in flags and "avx512dq" in flags else [])
 
 
+def half_variants():
+    """Planning in half precision: other bits than float32's, the same whoever plans."""
+    with open("/proc/cpuinfo") as f:
+        if "avx512_bf16" not in f.read():
+            mag.say("this CPU has no AVX512-BF16: half precision is not compared here")
+            return []
+    half = {"imagine.precision": "half"}
+    return [("half precision", 1, 1, half),
+            ("half, 2 planners", 2, 2, dict(half, **{"job.windows": 5, "compute.threads": 2}))]
+
+
 def check_run(run, actors, planners):
     o = mag.inspect(run)
     for role, wanted in (("actor", actors), ("planner", planners)):
@@ -51,6 +62,14 @@ def same_bits():
             mag.check(isa == changes.get("compute.isa", isa), "%s: the learner computed with %s" % (name, isa))
             mag.say("%-22s %s (%s)" % (name, hashes[name], isa))
         mag.check(len(set(hashes.values())) == 1, "the hashes differ")
+        half = set()
+        for i, (name, actors, planners, changes) in enumerate(half_variants()):
+            run = team.train("half%d" % i, actors=actors, planners=planners, changes=changes)
+            check_run(run, actors, planners)
+            half.add(mag.hash_of(run))
+            mag.say("%-22s %s" % (name, mag.hash_of(run)))
+        mag.check(len(half) < 2, "the hashes of half precision differ")
+        mag.check(not half & set(hashes.values()), "half precision chose as float32 did: was it on?")
         other = mag.hash_of(team.train("other", seed=4))
         mag.say("%-22s %s" % ("another seed", other))
         mag.check(other not in hashes.values(), "another seed gave the same hash")

@@ -177,16 +177,17 @@ static void sample_hello(struct wire_hello *h)
 static void sample_welcome(struct wire_welcome *w)
 {
     static const char yaml[] = "seed: 1\nenv:\n  map: 3m\n";
-    *w = (struct wire_welcome){.proto = 1,
-                               .config_yaml = yaml,
-                               .config_bytes = sizeof yaml - 1,
-                               .credit_episodes = 8,
-                               .credit_bytes = 64 << 20,
-                               .durable_seq = 11,
-                               .pin = {"0.1.0", "libxsmm 1.17", "avx2"},
-                               .heartbeat_ms = 1000,
-                               .lease_ms = 15000,
-                               .server_time_ms = 1700000000456};
+    *w = (struct wire_welcome){
+        .proto = 1,
+        .config_yaml = yaml,
+        .config_bytes = sizeof yaml - 1,
+        .credit_episodes = 8,
+        .credit_bytes = 64 << 20,
+        .durable_seq = 11,
+        .pin = {.build = "0.1.0", .library = "libxsmm 1.17", .isa = "avx2"},
+        .heartbeat_ms = 1000,
+        .lease_ms = 15000,
+        .server_time_ms = 1700000000456};
     fill_id(w->token, 16);
     fill_id(w->run_id, 200);
     fill_id(w->spec_hash, 128);

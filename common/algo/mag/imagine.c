@@ -156,9 +156,14 @@ int mag_imagine_open(struct mag_imagine **out, const struct mag_model *m,
         goto fail;
     struct carver place = {.a = &im->arena};
     carve_all(&place, im);
+    err = look_open(&im->look, m, &im->cfg);
+    if (err)
+        goto fail_arena;
     *out = im;
     return 0;
 
+fail_arena:
+    arena_fini(&im->arena);
 fail:
     free(im);
     return err;
@@ -168,13 +173,19 @@ void mag_imagine_close(struct mag_imagine *im)
 {
     if (!im)
         return;
+    look_close(&im->look);
     arena_fini(&im->arena);
     free(im);
 }
 
 size_t mag_imagine_reserved(const struct mag_imagine *im)
 {
-    return im->arena.size;
+    return im->arena.size + (im->look.precision.half ? im->look.arena.size : 0);
+}
+
+const struct mag_precision *mag_imagine_precision(const struct mag_imagine *im)
+{
+    return &im->look.precision;
 }
 
 /* ----------------------------------------------------------------------------------- tasks */
@@ -273,6 +284,7 @@ int mag_imagine_windows(struct mag_imagine *im, const struct mag_windows *w,
                        out->steps, S, im->R - 1);
     struct call c = {.im = im,
                      .nets = mag_nets(im->m),
+                     .look = look_nets(&im->look, im->m),
                      .draws = draws,
                      .dom = &train_domains,
                      .w = w,

@@ -14,7 +14,8 @@
 
 struct mag_derived {
     struct nets nets;
-    struct nets *train; /* the same with transposes, NULL until mag_train_open */
+    struct nets *train;           /* the same with transposes, NULL until mag_train_open */
+    uint64_t version[MAG_GROUPS]; /* counts mag_refresh: rounded copies elsewhere follow */
 };
 
 /* The networks of a model for inference, kept up to date by mag_refresh. */

@@ -129,6 +129,8 @@ void mag_refresh_by(struct mag_model *m, uint32_t groups, struct pool *pool)
     nets_refresh(&m->derived->nets, groups, pool);
     if (m->derived->train)
         nets_refresh(m->derived->train, groups, pool);
+    for (uint32_t g = 0; g < MAG_GROUPS; g++)
+        m->derived->version[g] += groups >> g & 1;
 }
 
 void mag_refresh(struct mag_model *m, uint32_t groups)

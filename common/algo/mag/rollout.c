@@ -10,6 +10,10 @@
  * no policy after the last inner step or in the last state, no second transition for rewards
  * (h_{i+1} is in the rows), no prior in the filter.
  *
+ * PRECISION  The look ahead, and nothing else, runs on c->look, whose products may be in half
+ * precision (imagine.precision): it decides which of several draws is kept, while every number
+ * that is recorded comes from c->nets in float32.
+ *
  * LAYOUT  The first samples of all candidates lie [L][starts][N], where they wait for the
  * choice. The look ahead takes one candidate of the whole shard after the other, so that its
  * scratch is that of P*N tokens whatever L, and stays in the cache.
@@ -164,7 +168,7 @@ static void look_ahead(const struct call *c, struct worker *w, const struct span
     for (size_t tau = 0;; tau++) {
         bool more = tau + 1 < c->H;
         /* the three heads read one feature: side by side while it is in the cache */
-        nets_heads(c->nets, w->nets, (float *[]){w->rm, w->actor, w->avail},
+        nets_heads(c->look, w->nets, (float *[]){w->rm, w->actor, w->avail},
                    (enum net_head[]){HEAD_RM, HEAD_ACTOR, HEAD_AVAIL}, more ? 3 : 1, index, h,
                    tokens);
         add_scores(c, w, s, j, weight);
@@ -172,11 +176,11 @@ static void look_ahead(const struct call *c, struct worker *w, const struct span
             break;
         weight *= (float)c->im->cfg.imagine.discount;
         inner_policy(c, w, s, j, tau + 1);
-        nets_transition(c->nets, w->nets, w->h, index, w->action, h, NULL, s->P);
-        nets_prior(c->nets, w->nets, w->prior, w->h, tokens);
+        nets_transition(c->look, w->nets, w->h, index, w->action, h, NULL, s->P);
+        nets_prior(c->look, w->nets, w->prior, w->h, tokens);
         fill_starts(c, s, c->dom->plan_latent, plan_sub(s->i, j, tau + 1), w->u_latent,
                     c->im->d.N * c->im->d.C);
-        nets_sample(c->nets, w->index, w->prior, w->u_latent, tokens);
+        nets_sample(c->look, w->index, w->prior, w->u_latent, tokens);
         index = w->index;
         h = w->h;
     }

@@ -32,6 +32,14 @@ struct worker {
     float *obs;                        /* [tokens][pad(O)] */
 };
 
+/* Networks that score candidates: the model's own, or a copy rounded to half precision. */
+struct look {
+    struct mag_precision precision;
+    struct arena arena;        /* of the copy */
+    struct nets nets;          /* the copy */
+    uint64_t seen[MAG_GROUPS]; /* versions of the weights it was made of */
+};
+
 struct mag_imagine {
     const struct mag_model *m;
     struct config cfg;
@@ -57,12 +65,14 @@ struct mag_imagine {
     float *fig_h[2];           /* [windows_max][N][D] */
     double *fig_error;         /* [windows_max] error of one step */
     uint32_t *ident;           /* [windows_max] 0, 1, 2, ... */
+    struct look look;
 };
 
 /* One call of the machinery below: what all its tasks read. */
 struct call {
     struct mag_imagine *im;
-    const struct nets *nets;
+    const struct nets *nets; /* whatever is recorded */
+    const struct nets *look; /* scores of candidates */
     const struct draws *draws;
     const struct domains *dom;
     const struct mag_windows *w;
@@ -89,6 +99,13 @@ struct span {
     uint8_t *index_next;  /* [P][N][C] out, by commit */
     uint8_t *action;      /* [P][N] out */
 };
+
+/* What the look ahead multiplies in: decided once, at open (look.c). Errors as
+ * mag_imagine_open. */
+int look_open(struct look *l, const struct mag_model *m, const struct config *cfg);
+void look_close(struct look *l);
+/* Its networks, rounded anew where the weights changed. One thread, before tasks start. */
+const struct nets *look_nets(struct look *l, const struct mag_model *m);
 
 /* Filter the call's windows into states, steps t < filter_T (rollout.c). */
 void rollout_filter(struct call *c);

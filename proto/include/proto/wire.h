@@ -92,10 +92,12 @@ struct wire_hello {
     unsigned char run_id[WIRE_ID]; /* last seen, zeros: none */
     uint32_t cores, slots;         /* slots: episodes or jobs worked on at once */
     char text[WIRE_TEXT];          /* host name and pid, for people */
+    char precision[WIRE_TEXT];     /* planners: the half precision they have, or "float32" */
 };
 
 struct wire_pin {
     char build[WIRE_TEXT], library[WIRE_TEXT], isa[WIRE_TEXT];
+    char precision[WIRE_TEXT]; /* of planning's scores: "float32", or the kind of half */
 };
 
 struct wire_welcome {

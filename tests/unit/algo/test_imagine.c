@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "mag_priv.h"
+#include "nn/half.h"
 #include "nn/kern.h"
 #include "plan.h"
 #include "rl/lambda_return.h"
@@ -20,6 +21,16 @@ static void setup(void)
 static void teardown(void)
 {
     small_close(s);
+}
+
+/* From here on s plans in half precision, with the reference where the CPU has nothing. */
+static void plan_in_half(void)
+{
+    if (!kern_half_supported()) {
+        small_close(s);
+        s = small_open(ISA_REF, 11);
+    }
+    s->cfg.imagine.precision = PRECISION_HALF;
 }
 
 /* ------------------------------------------------------------------------------- the choice */
@@ -371,9 +382,11 @@ END_TEST
 START_TEST(threads_do_not_change_a_bit)
 {
     struct batch one = {0}, more = {0};
+    if (_i >= 4)
+        plan_in_half();
     s->cfg.imagine.choice = _i % 2 ? CHOICE_BATCH : CHOICE_START;
     batch_imagine(&one, s, 1);
-    batch_imagine(&more, s, 2 + (size_t)_i / 2);
+    batch_imagine(&more, s, 2 + (size_t)_i % 4 / 2);
     batch_same(&one, &more, &s->d);
     ck_assert_mem_eq(&one.stats, &more.stats, sizeof(one.stats));
     batch_close(&one);
@@ -420,8 +433,10 @@ static void compare_part(const struct batch *part, const struct batch *all, size
 
 START_TEST(jobs_of_any_size_make_the_rows_of_the_whole_batch)
 {
-    static const size_t sizes[] = {1, 2, 5};
+    static const size_t sizes[] = {1, 2, 5, 1, 2};
     struct batch all = {0};
+    if (_i >= 3)
+        plan_in_half();
     batch_imagine(&all, s, 1);
     struct mag_imagine_cfg cfg = {.W = SMALL_W, .windows_max = sizes[_i], .cfg = &s->cfg};
     struct mag_imagine *im;
@@ -463,6 +478,151 @@ START_TEST(all_instruction_sets_imagine_the_same_bits)
     batch_close(&fast);
     small_close(a);
     small_close(b);
+}
+END_TEST
+
+/* ------------------------------------------------------------------------- half precision */
+
+START_TEST(half_precision_is_the_reference_in_every_bit)
+{
+    struct batch ref = {0}, fast = {0};
+    if (!kern_half_supported())
+        return;
+    struct small *a = small_open(ISA_REF, 11), *b = small_open(ISA_AUTO, 11);
+    a->cfg.imagine.precision = b->cfg.imagine.precision = PRECISION_HALF;
+    batch_imagine(&ref, a, 1);
+    batch_imagine(&fast, b, 2);
+    batch_same(&ref, &fast, &s->d);
+    ck_assert_mem_eq(ref.trace.scores, fast.trace.scores,
+                     ref.rows.steps * ref.L * ref.S * sizeof(float));
+    batch_close(&ref);
+    batch_close(&fast);
+    small_close(a);
+    small_close(b);
+}
+END_TEST
+
+/* With one candidate there is nothing to choose: whatever the scores, no bit of the rows may
+ * change. The scores themselves are near each other, and not equal. */
+START_TEST(half_precision_reaches_scores_and_no_row)
+{
+    struct batch f = {0}, h = {0};
+    plan_in_half();
+    s->cfg.imagine.candidates = 1;
+    s->cfg.imagine.greedy_inner = true;
+    /* 1: R_m's head alone; more than 2: inner draws that fall elsewhere would hide the size */
+    s->cfg.imagine.horizon = 1 + (uint32_t)_i;
+    batch_imagine(&h, s, 1);
+    s->cfg.imagine.precision = PRECISION_FLOAT32;
+    batch_imagine(&f, s, 1);
+    batch_same(&f, &h, &s->d);
+    ck_assert_mem_eq(f.trace.logits, h.trace.logits,
+                     f.rows.steps * f.S * s->d.N * s->d.A * sizeof(float));
+    ck_assert_mem_eq(f.trace.reward, h.trace.reward, f.rows.steps * f.S * sizeof(float));
+    ck_assert_mem_eq(f.trace.last_h, h.trace.last_h, f.S * s->d.N * s->d.D * sizeof(float));
+    size_t differ = 0, near = 0, n = f.rows.steps * f.S;
+    for (size_t k = 0; k < n; k++) {
+        differ += f.trace.scores[k] != h.trace.scores[k];
+        near += fabsf(f.trace.scores[k] - h.trace.scores[k]) < 0.02f;
+    }
+    ck_assert_msg(differ > n / 2, "%zu of %zu scores differ", differ, n);
+    ck_assert_msg(near > n * 9 / 10, "%zu of %zu scores are near", near, n);
+    batch_close(&f);
+    batch_close(&h);
+}
+END_TEST
+
+/* The rounded copy must follow every weight that a score depends on. */
+START_TEST(half_precision_follows_changed_weights)
+{
+    static const char *const weight[] = {
+        "rm.0.weight",
+        "rm.8.weight",
+        "actor.4.weight",
+        "model.avail.2.weight",
+        "model.prior.2.weight",
+        "model.transition.gru.weight_hh_l0",
+        "model.transition.attention.layers.1.self_attn.in_proj_weight"};
+    struct mag_imagine_cfg cfg = {.W = SMALL_W, .windows_max = SMALL_B, .cfg = &s->cfg};
+    struct batch kept = {0}, anew = {0};
+    struct mag_imagine *im;
+    uint32_t global[SMALL_B] = {0, 1, 2, 3, 4};
+    size_t n;
+    plan_in_half();
+    batch_open(&kept, s, SMALL_B);
+    ck_assert_int_eq(mag_imagine_open(&im, s->m, &cfg, NULL), 0);
+    for (int round = 0; round < 2; round++) {
+        ck_assert_int_eq(mag_imagine_windows(im, &s->w, global, SMALL_B, &s->draws, 2,
+                                             &kept.rows, &kept.stats, &kept.trace),
+                         0);
+        float *p = small_param(s, weight[_i], &n);
+        for (size_t k = 0; k < n && round == 0; k++)
+            p[k] *= -1.5f;
+        size_t row = params_find(&s->m->params, weight[_i]);
+        mag_refresh(s->m, 1u << s->m->params.table[row].group);
+    }
+    mag_imagine_close(im);
+    batch_imagine(&anew, s, 1);
+    batch_same(&kept, &anew, &s->d);
+    ck_assert_mem_eq(kept.trace.scores, anew.trace.scores,
+                     kept.rows.steps * kept.L * kept.S * sizeof(float));
+    batch_close(&kept);
+    batch_close(&anew);
+}
+END_TEST
+
+static struct mag_precision precision_of(enum cfg_precision wanted, enum cfg_schedule schedule,
+                                         enum cfg_isa isa, int *err)
+{
+    struct small *t = small_open(isa, 11);
+    struct mag_imagine_cfg cfg = {.W = SMALL_W, .windows_max = SMALL_B, .cfg = &t->cfg};
+    struct mag_precision p = {0};
+    struct mag_imagine *im = NULL;
+    t->cfg.imagine.precision = wanted;
+    t->cfg.schedule = schedule;
+    *err = mag_imagine_open(&im, t->m, &cfg, NULL);
+    if (!*err)
+        p = *mag_imagine_precision(im);
+    mag_imagine_close(im);
+    small_close(t);
+    return p;
+}
+
+START_TEST(auto_measures_unless_all_must_agree)
+{
+    int err;
+    struct mag_precision p = precision_of(PRECISION_AUTO, SCHEDULE_LOCKSTEP, ISA_AUTO, &err);
+    ck_assert_int_eq(err, 0);
+    ck_assert(!p.half && !p.measured);
+    ck_assert_str_eq(p.name, "float32");
+
+    p = precision_of(PRECISION_AUTO, SCHEDULE_ASYNC, ISA_AUTO, &err);
+    ck_assert_int_eq(err, 0);
+    ck_assert(p.measured == kern_half_supported());
+    if (p.measured)
+        ck_assert_msg(p.half == (p.half_gflops > 1.2 * p.float32_gflops), "%g, %g: %s",
+                      p.float32_gflops, p.half_gflops, p.name);
+    ck_assert_str_eq(p.name, p.half ? "bf16" : "float32");
+
+    /* the reference of half is far slower than float32's */
+    p = precision_of(PRECISION_AUTO, SCHEDULE_ASYNC, ISA_REF, &err);
+    ck_assert_int_eq(err, 0);
+    ck_assert(p.measured && !p.half);
+}
+END_TEST
+
+START_TEST(half_without_kernels_is_refused_with_a_remedy)
+{
+    int err;
+    if (kern_supported(ISA_AVX2)) {
+        precision_of(PRECISION_HALF, SCHEDULE_LOCKSTEP, ISA_AVX2, &err);
+        ck_assert_int_eq(err, ERR_UNSUPPORTED);
+        ck_assert_ptr_nonnull(strstr(err_text(), "float32"));
+        precision_of(PRECISION_AUTO, SCHEDULE_ASYNC, ISA_AVX2, &err);
+        ck_assert_int_eq(err, 0);
+    }
+    precision_of(PRECISION_HALF, SCHEDULE_LOCKSTEP, ISA_AUTO, &err);
+    ck_assert_int_eq(err, kern_half_supported() ? 0 : ERR_UNSUPPORTED);
 }
 END_TEST
 
@@ -573,9 +733,14 @@ int main(void)
     tcase_add_loop_test(tc, zero_first_action_leaves_out_the_actions_of_ended_episodes, 0, 2);
     tcase_add_test(tc, lambda_returns_are_the_direct_sum_and_c_0_gives_the_reward);
     tcase_add_test(tc, actions_are_available_and_logp_is_their_masked_log_softmax);
-    tcase_add_loop_test(tc, threads_do_not_change_a_bit, 0, 4);
-    tcase_add_loop_test(tc, jobs_of_any_size_make_the_rows_of_the_whole_batch, 0, 3);
+    tcase_add_loop_test(tc, threads_do_not_change_a_bit, 0, 8);
+    tcase_add_loop_test(tc, jobs_of_any_size_make_the_rows_of_the_whole_batch, 0, 5);
     tcase_add_loop_test(tc, all_instruction_sets_imagine_the_same_bits, 0, 2);
+    tcase_add_test(tc, half_precision_is_the_reference_in_every_bit);
+    tcase_add_loop_test(tc, half_precision_reaches_scores_and_no_row, 0, 2);
+    tcase_add_loop_test(tc, half_precision_follows_changed_weights, 0, 7);
+    tcase_add_test(tc, auto_measures_unless_all_must_agree);
+    tcase_add_test(tc, half_without_kernels_is_refused_with_a_remedy);
     tcase_add_test(tc, plan_statistics_of_one_choice_are_those_of_the_definition);
     tcase_add_test(tc, compounding_error_accumulates_and_planning_changes_it);
     tcase_add_test(tc, compounding_error_of_one_candidate_is_the_plain_one);

@@ -265,6 +265,16 @@ START_TEST(a_wrong_value_is_refused_with_the_remedy)
 }
 END_TEST
 
+START_TEST(in_lockstep_precision_auto_is_float32_and_half_is_kept)
+{
+    static const char *const given[] = {"imagine.precision=auto", "imagine.precision=float32",
+                                        "imagine.precision=half"};
+    assign(given[_i]);
+    ck_assert_int_eq(config_finish(b, &c), 0);
+    ck_assert_int_eq(c.imagine.precision, _i == 2 ? PRECISION_HALF : PRECISION_FLOAT32);
+}
+END_TEST
+
 static const struct {
     const char *a, *b, *c; /* assignments; NULL: none */
     const char *says;      /* NULL: accepted */
@@ -454,6 +464,7 @@ int main(void)
     tcase_add_test(t, what_is_printed_reads_back_to_the_same_bytes);
     tcase_add_test(t, workers_get_what_the_digest_covers_and_nothing_local);
     tcase_add_loop_test(t, a_wrong_value_is_refused_with_the_remedy, 0, COUNT(refused));
+    tcase_add_loop_test(t, in_lockstep_precision_auto_is_float32_and_half_is_kept, 0, 3);
     tcase_add_loop_test(t, values_that_do_not_fit_together_are_refused, 0, COUNT(together));
     tcase_add_loop_test(t, yaml_is_read_and_its_traps_are_refused, 0, COUNT(files));
     tcase_add_test(t, a_file_is_read_and_named_in_its_errors);

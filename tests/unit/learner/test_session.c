@@ -162,6 +162,38 @@ START_TEST(another_build_is_refused_in_lockstep_naming_both)
 }
 END_TEST
 
+static struct session *join_in(enum wire_role role, const char *precision)
+{
+    struct wire_hello h = hello(role, 1, 1);
+    struct link_peer p = peer(1);
+    unsigned char token[WIRE_ID] = {1};
+    snprintf(h.precision, sizeof h.precision, "%s", precision);
+    return sessions_hello(&t, &rules, &h, &p, token, 0, &replaced, &why);
+}
+
+START_TEST(a_planner_without_the_runs_precision_is_refused_naming_both)
+{
+    snprintf(rules.pin.precision, sizeof rules.pin.precision, "bf16");
+    ck_assert_ptr_null(join_in(ROLE_PLANNER, "float32"));
+    ck_assert_uint_eq(why.code, WIRE_ERR_PIN);
+    ck_assert(!why.retryable);
+    ck_assert_ptr_nonnull(strstr(why.text, "bf16"));
+    ck_assert_ptr_nonnull(strstr(why.text, "float32"));
+    ck_assert_ptr_nonnull(join_in(ROLE_PLANNER, "bf16"));
+    ck_assert_ptr_nonnull(join_in(ROLE_ACTOR, ""));
+    /* whoever has half precision may do without */
+    snprintf(rules.pin.precision, sizeof rules.pin.precision, "float32");
+    ck_assert_ptr_nonnull(join_in(ROLE_PLANNER, "bf16"));
+    /* the reference has every kind on every CPU */
+    snprintf(rules.pin.precision, sizeof rules.pin.precision, "bf16");
+    snprintf(rules.pin.isa, sizeof rules.pin.isa, "ref");
+    ck_assert_ptr_nonnull(join_in(ROLE_PLANNER, "float32"));
+    rules.pin.isa[0] = 0;
+    rules.check_pin = false;
+    ck_assert_ptr_nonnull(join_in(ROLE_PLANNER, "float32"));
+}
+END_TEST
+
 START_TEST(three_strikes_ban_a_session_for_a_minute)
 {
     struct session *s = join(ROLE_ACTOR, 1, 7, 0);
@@ -253,6 +285,7 @@ static Suite *suite(void)
     tcase_add_test(tc, a_restarted_worker_replaces_its_earlier_life);
     tcase_add_test(tc, another_protocol_version_is_refused_for_good_with_both_figures);
     tcase_add_test(tc, another_build_is_refused_in_lockstep_naming_both);
+    tcase_add_test(tc, a_planner_without_the_runs_precision_is_refused_naming_both);
     tcase_add_test(tc, three_strikes_ban_a_session_for_a_minute);
     tcase_add_test(tc, work_goes_to_the_free_worker_served_least_and_ties_to_the_first_hello);
     tcase_add_test(tc, a_newcomer_starts_level_with_the_others);

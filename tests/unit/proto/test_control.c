@@ -41,6 +41,30 @@ START_TEST(every_control_message_survives_the_trip)
 }
 END_TEST
 
+/* Fields that the golden bytes of 1.0 do not have. */
+START_TEST(the_precision_of_planning_survives_the_trip)
+{
+    unsigned char *body;
+    size_t n;
+    sample_control(&before, WIRE_HELLO);
+    strcpy(before.u.hello.precision, "bf16");
+    ck_assert_int_eq(wire_control_pack(&before, &body, &n), 0);
+    ck_assert_int_eq(wire_control_parse(&after, WIRE_HELLO, body, n), 0);
+    ck_assert_str_eq(after.u.hello.precision, "bf16");
+    free(body);
+    sample_control(&before, WIRE_WELCOME);
+    strcpy(before.u.welcome.pin.precision, "float32");
+    ck_assert_int_eq(wire_control_pack(&before, &body, &n), 0);
+    ck_assert_int_eq(wire_control_parse(&after, WIRE_WELCOME, body, n), 0);
+    ck_assert_str_eq(after.u.welcome.pin.precision, "float32");
+    free(body);
+    strcpy(before.u.welcome.pin.precision, "a\nb");
+    ck_assert_int_eq(wire_control_pack(&before, &body, &n), 0);
+    ck_assert_int_eq(wire_control_parse(&after, WIRE_WELCOME, body, n), ERR_PROTO);
+    free(body);
+}
+END_TEST
+
 START_TEST(an_episode_number_beyond_forty_bits_is_refused)
 {
     unsigned char *body;
@@ -136,6 +160,7 @@ void add_control_tests(Suite *s)
 {
     TCase *tc = tcase_create("control");
     tcase_add_test(tc, every_control_message_survives_the_trip);
+    tcase_add_test(tc, the_precision_of_planning_survives_the_trip);
     tcase_add_test(tc, an_episode_number_beyond_forty_bits_is_refused);
     tcase_add_test(tc, a_text_that_could_forge_a_log_line_is_refused);
     tcase_add_test(tc, ids_of_another_length_are_refused);

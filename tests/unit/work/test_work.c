@@ -2,9 +2,11 @@
 /* test_work.c - weights by pieces, identity, retry times: without sockets. */
 #include "work/fetch.h"
 #include "work/worker.h"
+#include "worker_hello.h"
 
 #include "base/err.h"
 #include "base/log.h"
+#include "nn/half.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -221,6 +223,59 @@ START_TEST(the_retry_time_follows_the_answers)
 }
 END_TEST
 
+/* A WELCOME as a learner with `precision` would send it, and what a worker makes of it. */
+static int understand(enum wire_role role, const char *precision, const char *pinned,
+                      const char *isa, enum cfg_isa local)
+{
+    struct config local_cfg, run_cfg;
+    struct config_builder *builder = NULL;
+    struct worker_cfg c = {.role = role, .name = "planner", .cfg = &local_cfg, .version = "1"};
+    struct worker_run run;
+    const struct env_class *env = NULL;
+    struct env_spec spec;
+    char *yaml = NULL;
+    size_t n = 0;
+    config_defaults(&local_cfg);
+    local_cfg.compute.isa = local;
+    ck_assert_int_eq(config_begin(&builder), 0);
+    ck_assert_int_eq(config_set(builder, "imagine.precision", precision, ORIGIN_CLI), 0);
+    ck_assert_int_eq(config_finish(builder, &run_cfg), 0);
+    config_end(builder);
+    ck_assert_int_eq(config_run_yaml(&run_cfg, &yaml, &n), 0);
+    ck_assert_int_eq(env_find(run_cfg.env.name, &env), 0);
+    ck_assert_int_eq(env->spec(&run_cfg, &spec), 0);
+    struct wire_welcome w = {.proto = WIRE_MAJOR, .config_yaml = yaml, .config_bytes = n};
+    config_digest(&run_cfg, &w.config_digest);
+    memcpy(w.spec_hash, spec.hash, sizeof w.spec_hash);
+    snprintf(w.pin.precision, sizeof w.pin.precision, "%s", pinned);
+    snprintf(w.pin.isa, sizeof w.pin.isa, "%s", isa);
+    int err = welcome_understand(&run, &c, &w);
+    free(yaml);
+    return err;
+}
+
+START_TEST(a_planner_matches_the_runs_precision_or_names_both)
+{
+    ck_assert_int_eq(understand(ROLE_PLANNER, "float32", "float32", "", ISA_AUTO), 0);
+    ck_assert_int_eq(understand(ROLE_PLANNER, "half", "bf16", "ref", ISA_AUTO), 0);
+    ck_assert_int_eq(understand(ROLE_PLANNER, "half", "", "ref", ISA_AUTO), 0);
+    /* a kind of half that this build does not know */
+    ck_assert_int_eq(understand(ROLE_PLANNER, "half", "fp16", "ref", ISA_AUTO),
+                     ERR_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err_text(), "'fp16'"));
+    ck_assert_ptr_nonnull(strstr(err_text(), "'bf16'"));
+    ck_assert_int_eq(understand(ROLE_ACTOR, "half", "fp16", "ref", ISA_AUTO), 0);
+    if (kern_half_supported())
+        ck_assert_int_eq(understand(ROLE_PLANNER, "half", "bf16", "", ISA_AUTO), 0);
+    if (!kern_supported(ISA_AVX2))
+        return;
+    ck_assert_int_eq(understand(ROLE_PLANNER, "half", "bf16", "", ISA_AVX2), ERR_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err_text(), "'bf16'"));
+    ck_assert_ptr_nonnull(strstr(err_text(), "'float32'"));
+    ck_assert_ptr_nonnull(strstr(err_text(), "compute.isa"));
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("work");
@@ -231,6 +286,7 @@ int main(void)
     tcase_add_test(tc, unanswered_gets_are_asked_again);
     tcase_add_test(tc, a_damaged_piece_is_asked_again_and_strange_ones_ignored);
     tcase_add_test(tc, a_blob_with_a_wrong_digest_is_given_up_after_three_tries);
+    tcase_add_test(tc, a_planner_matches_the_runs_precision_or_names_both);
     tcase_add_test(tc, what_the_learner_dropped_is_gone_until_a_new_session);
     tcase_add_test(tc, a_manifest_without_a_needed_group_or_of_impossible_size_is_gone);
     tcase_add_test(tc, blobs_in_use_outlive_their_place_in_the_cache);

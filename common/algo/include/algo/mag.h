@@ -233,6 +233,16 @@ int mag_imagine_open(struct mag_imagine **out, const struct mag_model *m,
 void mag_imagine_close(struct mag_imagine *im);
 size_t mag_imagine_reserved(const struct mag_imagine *im); /* bytes, for memory budgets */
 
+/* What the look ahead multiplies in (imagine.precision). `half` on a machine that has none
+ * makes mag_imagine_open return ERR_UNSUPPORTED with a remedy; `auto` measures there, for some
+ * ten milliseconds, and takes half if that gains a fifth. In lockstep auto is float32. */
+struct mag_precision {
+    const char *name;                   /* "float32", or the kind of half: "bf16" */
+    bool half, measured;                /* measured: auto had something to decide */
+    double float32_gflops, half_gflops; /* of one core, NAN if not measured */
+};
+const struct mag_precision *mag_imagine_precision(const struct mag_imagine *im);
+
 /* Filter w->B windows into start states, imagine R states from each with planning, evaluate,
  * return transitions (mag.md 8-10). `rows_global`[B] are the windows' row numbers in the
  * sampled batch of B_global windows: start = t*B_global + row keys the draws; out is filled

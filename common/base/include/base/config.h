@@ -17,11 +17,12 @@
 
 enum { CONFIG_NAME = 64, CONFIG_PATH = 256 };
 
-enum cfg_choice { CHOICE_START, CHOICE_BATCH };           /* imagine.choice */
-enum cfg_search { SEARCH_SHOOTING, SEARCH_NONE };         /* imagine.search */
-enum cfg_rec { REC_FULL, REC_CODE, REC_OFF };             /* rm.rec */
-enum cfg_latent { LATENT_SAMPLE, LATENT_MODE };           /* eval.latent */
-enum cfg_schedule { SCHEDULE_LOCKSTEP, SCHEDULE_ASYNC };  /* schedule */
+enum cfg_choice { CHOICE_START, CHOICE_BATCH };          /* imagine.choice */
+enum cfg_search { SEARCH_SHOOTING, SEARCH_NONE };        /* imagine.search */
+enum cfg_rec { REC_FULL, REC_CODE, REC_OFF };            /* rm.rec */
+enum cfg_latent { LATENT_SAMPLE, LATENT_MODE };          /* eval.latent */
+enum cfg_schedule { SCHEDULE_LOCKSTEP, SCHEDULE_ASYNC }; /* schedule */
+enum cfg_precision { PRECISION_FLOAT32, PRECISION_HALF, PRECISION_AUTO };
 enum cfg_isa { ISA_AUTO, ISA_REF, ISA_AVX2, ISA_AVX512 }; /* compute.isa */
 enum cfg_resume { RESUME_AUTO, RESUME_NEVER, RESUME_MUST };
 enum cfg_units { UNITS_LIBERTY, UNITS_LOTV_4_10 }; /* env.units */
@@ -88,10 +89,10 @@ struct config {
         enum cfg_search search;
         uint32_t steps, candidates, horizon; /* R, L, H */
         enum cfg_choice choice;
-        char precision[CONFIG_NAME]; /* float32 | auto (= float32) */
-        double discount;             /* planning discount per inner step, 1 */
-        double epsilon;              /* chance of the plain draw per imagined step, 0 */
-        bool greedy_inner;           /* argmax actions inside planning, off */
+        enum cfg_precision precision; /* of the look ahead; lockstep turns auto to float32 */
+        double discount;              /* planning discount per inner step, 1 */
+        double epsilon;               /* chance of the plain draw per imagined step, 0 */
+        bool greedy_inner;            /* argmax actions inside planning, off */
     } imagine;
     struct {
         uint32_t passes; /* 1 | 2 */

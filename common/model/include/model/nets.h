@@ -125,6 +125,16 @@ void nets_refresh(struct nets *n, uint32_t groups, struct pool *pool);
  * tokens, what a block leaves over, and one joint state. */
 void nets_prepare(const struct nets *n);
 
+/* A second view of `n` whose look ahead - transition, prior, the heads of R_m, actor and
+ * availability - multiplies in half precision (nn/half.h): planning hands it to the same
+ * functions as `n`. Everything else in it is n's. `n` and the parameters must outlive it; the
+ * arena gives nets_half_bytes. */
+size_t nets_half_bytes(const struct nets_dims *d);
+void nets_half_bind(struct nets *out, const struct nets *n, const struct kern_half *half,
+                    struct arena *a);
+/* Round the layers of the groups in the mask anew, after parameters changed. */
+void nets_half_refresh(struct nets *half, uint32_t groups);
+
 /* Scratch of one thread. */
 struct nets_work; /* opaque */
 size_t nets_work_bytes(const struct nets_dims *d);

@@ -13,6 +13,7 @@
 #define NN_LINEAR_H
 
 #include "base/arena.h"
+#include "nn/half.h"
 #include "nn/kern.h"
 #include "nn/params.h"
 #include "par/pool.h"
@@ -28,6 +29,8 @@ struct linear {
     const float *b;                  /* [out_pad]; NULL = none */
     float *wt;                       /* [out_pad][wt_ld], NULL until linear_want_input */
     size_t w_at, b_at;               /* offsets in the parameter block; b_at SIZE_MAX = none */
+    const struct kern_half *half;    /* forward products in half precision; NULL: in float32 */
+    uint16_t *hw;                    /* half: w as half_pack leaves it, else NULL */
 };
 
 /* Find weight and bias (NULL: none) by name. A missing name is a bug. p must be carved. */
@@ -40,6 +43,12 @@ size_t linear_wt_bytes(const struct linear *l);
 void linear_want_input(struct linear *l, struct arena *a);
 /* Rebuild the transposed copy; no-op without one. */
 void linear_refresh(const struct kern *k, struct linear *l);
+/* Let the forward functions of this view compute in half precision, out of a packed
+ * copy (linear_half_bytes of the arena) that linear_half_refresh fills; a no-op without one.
+ * l->in must be a multiple of 32. Planning's look ahead alone may use such a view. */
+size_t linear_half_bytes(const struct linear *l);
+void linear_want_half(struct linear *l, const struct kern_half *half, struct arena *a);
+void linear_half_refresh(struct linear *l);
 
 /* y[M][ldy] = b + x[M][ldx] w, all out_pad columns. x's first l->in columns are read. */
 void linear_forward(const struct kern *k, const struct linear *l, float *y, size_t ldy,
