@@ -278,8 +278,8 @@ static bool state_from_json(const json_t *o, struct ckpt_state *s, struct digest
               get_u64(o, "set_id", &s->set_id) && get_u64(o, "eval_round", &s->eval_round) &&
               get_double(o, "elapsed_s", &s->elapsed_s) &&
               get_double(o, "entropy_weight", &s->entropy_weight) &&
-              get_u64(o, "skipped", &s->skipped) && skipped_from_json(o, s) && best_from_json(o, s) &&
-              arrays_from_json(o, s) && get_digest(o, "config", config);
+              get_u64(o, "skipped", &s->skipped) && skipped_from_json(o, s) &&
+              best_from_json(o, s) && arrays_from_json(o, s) && get_digest(o, "config", config);
     s->phase = (enum train_phase)phase;
     return ok;
 }

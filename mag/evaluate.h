@@ -34,7 +34,7 @@ struct eval_report {
     char map[CONFIG_NAME], policy[CONFIG_NAME], checkpoint[CONFIG_PATH * 4];
     uint64_t set_id, seed, iteration, env_steps;
     uint32_t episodes;
-    bool best; /* the run's best checkpoint, not simply its newest */
+    bool best;                        /* the run's best checkpoint, not simply its newest */
     struct eval_side greedy, sampled; /* a scripted or random policy fills `sampled` only */
     char film[4096];                  /* where the film went, or "" */
 };

@@ -309,7 +309,8 @@ static void print_report(const struct look *l, const json_t *o)
     print_times(o);
     const json_t *evals = json_object_get(o, "evals"), *best = json_object_get(o, "best");
     size_t rounds = json_array_size(evals);
-    for (i = rounds > 2 ? rounds - 2 : 0; i < rounds; i++) { /* the newest, greedy and sampled */
+    for (i = rounds > 2 ? rounds - 2 : 0; i < rounds;
+         i++) { /* the newest, greedy and sampled */
         w = json_array_get(evals, i);
         printf("  evaluation   round %lld, %s: won %lld of %lld, return %.2f\n",
                whole(w, "round"), whole(w, "greedy") ? "greedy" : "sampled", whole(w, "wins"),

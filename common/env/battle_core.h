@@ -244,6 +244,13 @@ static inline int unit_next(struct unit_set *s)
     return -1;
 }
 
+/* A unit that a step could touch: where it is, and the square of the distance below which a
+ * step bumps into it: contact, and closer than now. */
+struct near {
+    double x, y, bump2;
+    int id;
+};
+
 /* battle_move.c */
 void unit_place(struct battle *b, int i, double x, double y); /* anywhere, no questions */
 void unit_lift(struct battle *b, int i);                      /* out of everyone's way */
@@ -256,10 +263,13 @@ extern const struct sixteenth {
     double c, s;
 } sixteenth[TURN];                               /* cosine and sine, counter-clockwise */
 bool unit_stands(const struct battle *b, int i); /* it has not moved for a few loops */
+double round_ahead(double length);               /* how far a unit looks on a way of `length` */
 /* Sixteenths of a turn, towards its preferred side, off its direct heading (ux,uy) at which i
- * passes those who stand on its way of `length`: 0 = none does, TURN = closed in. `fresh`: it
- * starts going round and may change the preferred side for the shorter way. */
-int round_find(struct battle *b, int i, double ux, double uy, double length, bool fresh);
+ * passes those of `near` who stand in its way; all that it could touch within `ahead` are
+ * there. 0 = none does, TURN = closed in. `fresh`: it starts going round and may change the
+ * preferred side for the shorter way. */
+int round_find(struct battle *b, int i, const struct near *near, int n, double ux, double uy,
+               double ahead, bool fresh);
 
 /* battle_fight.c */
 double edge_distance(const struct battle *b, int i, int j);

@@ -42,13 +42,6 @@ void unit_place(struct battle *b, int i, double x, double y)
     b->near_y[i] = (float)y;
 }
 
-/* A unit that a step could touch: where it is, and the square of the distance below which a
- * step bumps into it: contact, and closer than now. */
-struct near {
-    double x, y, bump2;
-    int id;
-};
-
 /* Units of i's layer that a place at most `margin` from (x,y) could touch, without i. */
 static int neighbours(const struct battle *b, int i, double x, double y, double margin,
                       struct near out[NEAR])
@@ -160,17 +153,24 @@ struct stride {
     struct near near[NEAR];
 };
 
-/* Step `turn` sixteenths off the direct heading, if that is free. */
-static bool try_step(struct battle *b, int i, const struct stride *s, int turn)
+/* The first free step in a list of headings, in sixteenths of a turn off `from` and that off
+ * the direct one: its place in the list, or -1. */
+static int first_step(struct battle *b, int i, const struct stride *s, int from,
+                      const int8_t *list, int n)
 {
-    const struct sixteenth *by = &sixteenth[turn & (TURN - 1)];
-    double side = by->s * b->prefer[i];
-    double x = s->x + s->dx * by->c - s->dy * side, y = s->y + s->dx * side + s->dy * by->c;
-    if (!step_free(b, i, x, y, s->near, s->n, turn == 0))
-        return false;
-    b->stuck[i] = 0;
-    unit_place(b, i, x, y);
-    return true;
+    for (int k = 0; k < n; k++) {
+        int turn = from + list[k];
+        const struct sixteenth *by = &sixteenth[turn & (TURN - 1)];
+        double side = by->s * b->prefer[i];
+        double x = s->x + s->dx * by->c - s->dy * side;
+        double y = s->y + s->dx * side + s->dy * by->c;
+        if (!step_free(b, i, x, y, s->near, s->n, turn == 0))
+            continue;
+        b->stuck[i] = 0;
+        unit_place(b, i, x, y);
+        return k;
+    }
+    return -1;
 }
 
 /* Does anybody the direct step bumps into stand? */
@@ -183,16 +183,21 @@ static bool barred(const struct battle *b, const struct stride *s)
     return false;
 }
 
-static bool sidestep(struct battle *b, int i, const struct stride *s)
+/* Straight on, or past those who walk. */
+static bool step_on(struct battle *b, int i, const struct stride *s)
 {
-    for (int k = 0; k < SIDESTEPS; k++) {
-        if (!try_step(b, i, s, sidestep_turn[k]))
-            continue;
-        if (k >= SIDESTEPS - FLIP)
-            b->prefer[i] = (int8_t)-b->prefer[i];
+    double x = s->x + s->dx, y = s->y + s->dy;
+    if (step_free(b, i, x, y, s->near, s->n, true)) {
+        b->stuck[i] = 0;
+        unit_place(b, i, x, y);
         return true;
     }
-    return false;
+    if (barred(b, s))
+        return false;
+    int k = first_step(b, i, s, 0, sidestep_turn, SIDESTEPS);
+    if (k >= SIDESTEPS - FLIP)
+        b->prefer[i] = (int8_t)-b->prefer[i];
+    return k >= 0;
 }
 
 /* Stand; after a while try the other side. */
@@ -208,21 +213,19 @@ static bool stay(struct battle *b, int i)
 }
 
 /* Past those who stand, until the direct way is clear; `fresh`: begin now. */
-static bool go_round(struct battle *b, int i, const struct stride *s, double length, bool fresh)
+static bool go_round(struct battle *b, int i, const struct stride *s, double ahead, bool fresh)
 {
     static const int8_t about[] = {0, 1, 2, 3, 4, -1, -2, -3, -4};
     double d = sqrt(s->dx * s->dx + s->dy * s->dy);
-    int turn = round_find(b, i, s->dx / d, s->dy / d, length, fresh);
+    int turn = round_find(b, i, s->near, s->n, s->dx / d, s->dy / d, ahead, fresh);
     if (turn == TURN) { /* closed in: the other side next time */
         b->speed[i] = 0;
         b->prefer[i] = (int8_t)-b->prefer[i];
         return false;
     }
     b->round_next[i] = turn ? b->now + 1 : 0;
-    for (size_t k = 0; k < sizeof about; k++) {
-        if (try_step(b, i, s, turn + about[k]))
-            return true;
-    }
+    if (first_step(b, i, s, turn, about, sizeof about) >= 0)
+        return true;
     return stay(b, i);
 }
 
@@ -254,10 +257,12 @@ bool unit_walk(struct battle *b, int i, double tx, double ty, double stop)
     s.y = y;
     s.dx = dx * (step / d);
     s.dy = dy * (step / d);
-    s.n = neighbours(b, i, x, y, step, s.near);
-    if (b->round_next[i] == b->now)
-        return go_round(b, i, &s, length, false);
-    if (try_step(b, i, &s, 0) || (!barred(b, &s) && sidestep(b, i, &s)))
-        return true;
-    return go_round(b, i, &s, length, true);
+    const double ahead = round_ahead(length); /* never less than the step */
+    if (b->round_next[i] != b->now) {
+        s.n = neighbours(b, i, x, y, step, s.near);
+        if (step_on(b, i, &s))
+            return true;
+    }
+    s.n = neighbours(b, i, x, y, ahead, s.near);
+    return go_round(b, i, &s, ahead, b->round_next[i] != b->now);
 }

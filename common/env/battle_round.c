@@ -11,7 +11,7 @@
  * nothing. */
 #include "battle_core.h"
 
-static const double AHEAD = 1; /* map units looked ahead */
+static const double AHEAD = 1;      /* map units looked ahead */
 static const double APART = 1e-7;   /* touching is no contact */
 enum { STILL_LOOPS = 2, HALF = 8 }; /* moved within: walks; sixteenths of half a turn */
 
@@ -47,18 +47,17 @@ struct posts {
     float x[UNITS + 4], y[UNITS + 4], sum2[UNITS + 4];
 };
 
-static void posts_near(const struct battle *b, int i, double ahead, struct posts *p)
+static void posts_of(const struct battle *b, int i, const struct near *near, int n_near,
+                     struct posts *p)
 {
-    const enum layer layer = kind_of(b, i)->layer;
-    double x = b->x[i], y = b->y[i], sep = b->sep[i] - APART;
-    struct unit_set set = units_within(b, x, y, ahead + b->sep[i] + b->max_sep[layer], 0, b->n);
     int n = 0;
-    for (int j = unit_next(&set); j >= 0; j = unit_next(&set)) {
-        if (!unit_stands(b, j) || j == i || kind_of(b, j)->layer != layer)
+    for (int k = 0; k < n_near; k++) {
+        int j = near[k].id;
+        if (!unit_stands(b, j))
             continue;
-        double sum = sep + b->sep[j];
-        p->x[n] = (float)(b->x[j] - x);
-        p->y[n] = (float)(b->y[j] - y);
+        double sum = b->sep[i] - APART + b->sep[j];
+        p->x[n] = (float)(near[k].x - b->x[i]);
+        p->y[n] = (float)(near[k].y - b->y[i]);
         p->sum2[n++] = (float)(sum * sum);
     }
     for (; n % 4; n++)
@@ -105,19 +104,25 @@ static int horizon(const struct posts *p, double ux, double uy, float ahead, int
     return TURN;
 }
 
-int round_find(struct battle *b, int i, double ux, double uy, double length, bool fresh)
+double round_ahead(double length)
+{
+    return least(AHEAD, length);
+}
+
+int round_find(struct battle *b, int i, const struct near *near, int n, double ux, double uy,
+               double ahead, bool fresh)
 {
     struct posts p;
-    const float ahead = (float)least(AHEAD, length);
-    posts_near(b, i, least(AHEAD, length), &p);
-    if (clear(&p, (float)ux, (float)uy, ahead))
+    const float far = (float)ahead;
+    posts_of(b, i, near, n, &p);
+    if (clear(&p, (float)ux, (float)uy, far))
         return 0;
-    int near = horizon(&p, ux, uy, ahead, b->prefer[i]);
+    int turn = horizon(&p, ux, uy, far, b->prefer[i]);
     if (!fresh)
-        return near;
-    int far = horizon(&p, ux, uy, ahead, -b->prefer[i]);
-    if (far >= near)
-        return near;
+        return turn;
+    int other = horizon(&p, ux, uy, far, -b->prefer[i]);
+    if (other >= turn)
+        return turn;
     b->prefer[i] = (int8_t)-b->prefer[i];
-    return far;
+    return other;
 }
