@@ -168,7 +168,8 @@ static json_t *state_to_json(const struct ckpt_view *c)
     for (int i = 0; i < DONE; i++)
         json_array_append_new(done, json_integer((json_int_t)counts[i]));
     return json_pack(
-        "{s:i,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:o,s:I,s:o,s:o,s:o,s:o,s:s,s:s,s:s,s:s}",
+        "{s:i,s:I,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:o,s:I,s:o,s:o,s:o,s:o,s:s,s:s,"
+        "s:s,s:s}",
         "format", 1, "iteration", (json_int_t)s->iteration, "phase", (int)s->phase, "step",
         (json_int_t)s->step, "next_episode", (json_int_t)s->next_episode, "phase_first_episode",
         (json_int_t)s->phase_first_episode, "env_steps", (json_int_t)s->env_steps, "updates",

@@ -288,7 +288,8 @@ const struct config_key config_keys[] = {
     U32("ckpt.keep", ckpt.keep, "3", 1, 1000, "checkpoints", CFG_ROLE,
         "Newest checkpoints kept."),
     YES("ckpt.best", ckpt.best, "false", CFG_ROLE,
-        "Keep the checkpoint whose greedy evaluation won most, too (eval.every); `mag eval RUN` "
+        "Keep the checkpoint whose greedy evaluation won most, too (eval.every); `mag eval "
+        "RUN` "
         "plays it."),
 
     ENUM("store.keep", store.keep, enum cfg_store_keep, "all", choices_keep, CFG_ROLE,
