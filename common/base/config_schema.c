@@ -390,7 +390,7 @@ const struct config_preset_row config_preset_rows[] = {
     {"ppo.entropy_floor",        {NULL,  NULL,    "0.02"}},
     {"job.windows",              {NULL,  NULL,    "4"}},
     {"eval.every",               {NULL,  NULL,    "20"}},
-    {"eval.episodes",            {NULL,  NULL,    "100"}},
+    {"eval.episodes",            {NULL,  NULL,    "300"}},
     {"eval.latent",              {NULL,  NULL,    "mode"}},
     {"ckpt.best",                {NULL,  NULL,    "true"}},
     {"workers.actors",           {NULL,  NULL,    "2"}},
