@@ -259,7 +259,7 @@ int main(void)
 {
     Suite *suite = suite_create("shapes");
     TCase *c = tcase_create("shapes");
-    tcase_set_timeout(c, 240);
+    tcase_set_timeout(c, 600);
     tcase_add_loop_test(
         c, every_product_of_an_update_has_the_chains_bits_at_any_size_and_offset, 0, 4);
     suite_add_tcase(suite, c);
