@@ -523,24 +523,24 @@ static int write_parts(const char *dir, const struct part part[FILES])
     return err ? err : sync_dir(dir);
 }
 
-/* Put tmp in place as `name`. The same cut written before (a stop right after a resume) holds
- * the same bits: it stays if it is whole. */
+/* Put tmp in place as `name`. The same cut may be there (a stop right after a resume, an
+ * evaluation right after a checkpoint): its weights are the same, but what is known of it may be
+ * more now, so the two change places in one step. */
 static int publish(const char *ckpts, const char *tmp, const char *name)
 {
     char path[PATH_BYTES];
     int err = join(path, ckpts, name);
     if (err)
         return err;
-    if (!access(path, F_OK)) {
-        if (!verify(path)) {
-            remove_tree(tmp);
-            return 0;
-        }
-        remove_tree(path);
-    }
     fault_point("ckpt.rename.before");
-    if (rename(tmp, path))
-        return path_error(ERR_IO, "cannot put in place", path);
+    if (!renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_EXCHANGE)) {
+        remove_tree(tmp); /* what was there */
+    } else {
+        if (!access(path, F_OK)) /* a file system that cannot exchange */
+            remove_tree(path);
+        if (rename(tmp, path))
+            return path_error(ERR_IO, "cannot put in place", path);
+    }
     fault_point("ckpt.rename.after");
     return sync_dir(ckpts);
 }

@@ -154,6 +154,23 @@ START_TEST(the_best_checkpoint_outlives_newer_ones_until_a_better_one_comes)
 }
 END_TEST
 
+START_TEST(a_cut_written_again_says_what_is_known_now)
+{
+    char path[4096];
+    struct ckpt_state back;
+    evaluated_best(3);
+    write_cut(3, PHASE_COLLECT, 0);
+    write_cut(5, PHASE_COLLECT, 0); /* a checkpoint that was due, then its evaluation */
+    evaluated_best(5);
+    write_cut(5, PHASE_COLLECT, 0);
+    find(path);
+    ck_assert_int_eq(ckpt_read_state(path, &back, NULL), 0);
+    ck_assert_uint_eq(back.best_iteration, 5);
+    ck_assert_str_eq(best_found(), "000005.0.000000");
+    ck_assert_uint_eq(count_entries(".tmp-"), 0);
+}
+END_TEST
+
 START_TEST(without_a_best_or_with_a_damaged_one_the_newest_is_taken)
 {
     char path[SCRATCH_PATH + 64];
@@ -553,6 +570,7 @@ int main(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_set_timeout(t, 200);
     tcase_add_test(t, the_best_checkpoint_outlives_newer_ones_until_a_better_one_comes);
+    tcase_add_test(t, a_cut_written_again_says_what_is_known_now);
     tcase_add_test(t, without_a_best_or_with_a_damaged_one_the_newest_is_taken);
     tcase_add_test(t, tensors_moments_and_state_come_back_exactly);
     tcase_add_test(t, a_model_of_another_shape_is_refused);
