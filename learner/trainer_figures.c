@@ -303,12 +303,14 @@ void trainer_figures_end(struct trainer *t)
     trainer_metric(t, "train/skipped", (double)st->skipped);
     trainer_metric(t, "wm/skipped", (double)st->skipped_by[OPT_MODEL]);
     trainer_metric(t, "rm/skipped", (double)st->skipped_by[OPT_RM]);
-    trainer_metric(t, "ppo/skipped_actor", (double)st->skipped_by[OPT_ACTOR]);
-    trainer_metric(t, "ppo/skipped_critic", (double)st->skipped_by[OPT_CRITIC]);
     trainer_metric(t, "wm/spikes", (double)t->tally.spikes[OPT_MODEL]);
     trainer_metric(t, "rm/spikes", (double)t->tally.spikes[OPT_RM]);
-    trainer_metric(t, "ppo/spikes_actor", (double)t->tally.spikes[OPT_ACTOR]);
-    trainer_metric(t, "ppo/spikes_critic", (double)t->tally.spikes[OPT_CRITIC]);
+    if (t->philox.iteration > 0) { /* the warm-up has no policy update to report */
+        trainer_metric(t, "ppo/skipped_actor", (double)st->skipped_by[OPT_ACTOR]);
+        trainer_metric(t, "ppo/skipped_critic", (double)st->skipped_by[OPT_CRITIC]);
+        trainer_metric(t, "ppo/spikes_actor", (double)t->tally.spikes[OPT_ACTOR]);
+        trainer_metric(t, "ppo/spikes_critic", (double)t->tally.spikes[OPT_CRITIC]);
+    }
     trainer_metric(t, "train/set_id", (double)t->set.set_id);
     if (t->tally.win_real.n) {
         trainer_metric(t, "wm/win_reward_predicted", mean_of(&t->tally.win_pred));
