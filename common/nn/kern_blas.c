@@ -22,10 +22,7 @@ void blas_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w
     if (bias)
         k->fill_rows(y, ldy, bias, M, N);
     blas_gemm(y, ldy, x, ldx, w, ldw, M, N, K, true);
-    for (size_t m = 0; m < M && act == KERN_RELU; m++)
-        k->relu(y + m * ldy, y + m * ldy, N);
-    for (size_t m = 0; m < M && act == KERN_ELU; m++)
-        k->elu(y + m * ldy, y + m * ldy, N);
+    kern_activate(k, act, y, ldy, M, N);
 }
 
 void blas_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,

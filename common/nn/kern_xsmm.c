@@ -132,14 +132,6 @@ struct around {
     enum kern_act act;
 };
 
-static void activate(float *y, size_t ldy, enum kern_act act, size_t M, size_t N)
-{
-    for (size_t m = 0; m < M && act == KERN_RELU; m++)
-        jit.plain.relu(y + m * ldy, y + m * ldy, N);
-    for (size_t m = 0; m < M && act == KERN_ELU; m++)
-        jit.plain.elu(y + m * ldy, y + m * ldy, N);
-}
-
 /* One block of columns and depth: all M rows, whole blocks of ROWS and then the rest. */
 static void strip(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                   size_t M, size_t N, size_t K, bool accumulate, const struct around *a)
@@ -156,7 +148,7 @@ static void strip(float *y, size_t ldy, const float *x, size_t ldx, const float 
             else
                 jit.plain.gemm(y + m * ldy, ldy, x + m * ldx, ldx, w, ldw, mb, N, K,
                                accumulate);
-            activate(y + m * ldy, ldy, a->act, mb, N);
+            kern_activate(&jit.plain, a->act, y + m * ldy, ldy, mb, N);
         }
     }
 }

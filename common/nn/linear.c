@@ -101,10 +101,7 @@ static void half_layer(const struct kern *k, const struct linear *l, const float
         const size_t rows = M - m < ROWS ? M - m : ROWS;
         float *out = y + m * ldy;
         l->half->gemm(out, ldy, x + m * ldx, ldx, l->hw, bias, rows, l->out_pad, l->in, !bias);
-        for (size_t r = 0; r < rows && act == KERN_RELU; r++)
-            k->relu(out + r * ldy, out + r * ldy, l->out_pad);
-        for (size_t r = 0; r < rows && act == KERN_ELU; r++)
-            k->elu(out + r * ldy, out + r * ldy, l->out_pad);
+        kern_activate(k, act, out, ldy, rows, l->out_pad);
     }
 }
 
@@ -191,10 +188,7 @@ void onehot_forward(const struct kern *k, const struct onehot *o, enum kern_act 
         linear_add(k, &o->dense, act, y, ldy, x, ldx, M);
         return;
     }
-    for (size_t m = 0; m < M && act == KERN_RELU; m++)
-        k->relu(y + m * ldy, y + m * ldy, o->all.out_pad);
-    for (size_t m = 0; m < M && act == KERN_ELU; m++)
-        k->elu(y + m * ldy, y + m * ldy, o->all.out_pad);
+    kern_activate(k, act, y, ldy, M, o->all.out_pad);
 }
 
 void onehot_refresh(const struct kern *k, struct onehot *o)

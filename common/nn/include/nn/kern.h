@@ -182,6 +182,17 @@ struct kern {
     double (*dsumsq)(const float *x, size_t n);
 };
 
+/* y = act(y), M rows of N columns each. */
+static inline void kern_activate(const struct kern *k, enum kern_act act, float *y, size_t ldy,
+                                 size_t M, size_t N)
+{
+    void (*const f)(float *, const float *, size_t) = act == KERN_RELU  ? k->relu
+                                                      : act == KERN_ELU ? k->elu
+                                                                        : NULL;
+    for (size_t m = 0; m < M && f; m++)
+        f(y + m * ldy, y + m * ldy, N);
+}
+
 /* The table for an instruction set. AUTO: the best this CPU has (avx512, avx2, else blas).
  * The first of avx2 and avx512 asked for owns LIBXSMM, whose target is global to the process:
  * the other one computes its products itself ("vector"), slower, with the same bits. So does
