@@ -121,8 +121,7 @@ int trainer_collect(struct trainer *t)
 }
 
 /* One round: the same starts every time, keyed by k. */
-static int eval_round(struct trainer *t, uint64_t round, bool greedy, double *win_rate,
-                      uint32_t *won)
+static int eval_round(struct trainer *t, uint64_t round, bool greedy, uint32_t *out)
 {
     size_t n = t->cfg->eval.episodes;
     uint32_t wins = 0;
@@ -136,15 +135,16 @@ static int eval_round(struct trainer *t, uint64_t round, bool greedy, double *wi
     }
     free_episodes(t, n);
     ret /= (double)n;
-    *win_rate = (double)wins / (double)n;
-    *won = wins;
+    double win_rate = (double)wins / (double)n;
+    *out = wins;
+    *(greedy ? &t->view.eval_greedy : &t->view.eval_sampled) = win_rate;
     wilson(wins, (double)n, &lo, &hi);
-    trainer_metric(t, greedy ? "eval/greedy_win_rate" : "eval/sampled_win_rate", *win_rate);
+    trainer_metric(t, greedy ? "eval/greedy_win_rate" : "eval/sampled_win_rate", win_rate);
     trainer_metric(t, greedy ? "eval/greedy_return" : "eval/sampled_return", ret);
     log_info("evaluation",
              "round=%llu policy=%s wins=%u episodes=%zu win_rate=%.2f "
              "interval=%.2f..%.2f return=%.2f",
-             (unsigned long long)round, greedy ? "greedy" : "sampled", wins, n, *win_rate, lo,
+             (unsigned long long)round, greedy ? "greedy" : "sampled", wins, n, win_rate, lo,
              hi, ret);
     return intake_eval(t->in, round, t->set.set_id, greedy, wins, (uint32_t)n, ret);
 }
@@ -166,9 +166,9 @@ int trainer_evaluate(struct trainer *t)
     if (!t->cfg->eval.episodes)
         return 0;
     trainer_show(t, BOARD_EVALUATING, 0, t->cfg->eval.episodes);
-    int err = eval_round(t, t->st.eval_round, true, &t->view.eval_greedy, &greedy);
+    int err = eval_round(t, t->st.eval_round, true, &greedy);
     if (!err)
-        err = eval_round(t, t->st.eval_round + 1, false, &t->view.eval_sampled, &sampled);
+        err = eval_round(t, t->st.eval_round + 1, false, &sampled);
     if (err)
         return err;
     t->st.eval_round += 2;

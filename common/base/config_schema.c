@@ -288,9 +288,8 @@ const struct config_key config_keys[] = {
     U32("ckpt.keep", ckpt.keep, "3", 1, 1000, "checkpoints", CFG_ROLE,
         "Newest checkpoints kept."),
     YES("ckpt.best", ckpt.best, "false", CFG_ROLE,
-        "Keep the checkpoint whose greedy evaluation won most, too (eval.every); `mag eval "
-        "RUN` "
-        "plays it."),
+        "Keep the checkpoint whose greedy evaluation won most, too (eval.every); "
+        "`mag eval RUN` plays it."),
 
     ENUM("store.keep", store.keep, enum cfg_store_keep, "all", choices_keep, CFG_ROLE,
          "Episodes kept in run.db: all, or those the replay still holds."),
@@ -339,9 +338,8 @@ const struct config_key config_keys[] = {
     U32("metrics.rm_windows", metrics.rm_windows, "16", 0, 65535, "windows", CFG_ROLE,
         "Held-out windows on which the predictor is scored each iteration."),
     F64("metrics.spike", metrics.spike, "10", 0, 1e9, "times", CFG_ROLE,
-        "A loss or gradient norm this many times its running median is logged and counted; 0 "
-        "is "
-        "never. Nothing else comes of it."),
+        "A loss or gradient norm this many times its running median is logged and counted; "
+        "0 is never. Nothing else comes of it."),
 };
 const size_t config_key_count = sizeof config_keys / sizeof *config_keys;
 _Static_assert(sizeof config_keys / sizeof *config_keys <= CONFIG_KEYS_MAX, "raise the bound");
