@@ -138,18 +138,3 @@ size_t recent_means(const struct recent *r, double *win_rate, double *ret, doubl
     }
     return n;
 }
-
-void wilson(double wins, double n, double *lo, double *hi)
-{
-    const double z = 1.959963984540054;
-    if (n <= 0) {
-        *lo = 0;
-        *hi = 1;
-        return;
-    }
-    double p = wins / n, z2 = z * z / n;
-    double mid = (p + z2 / 2) / (1 + z2);
-    double half = z / (1 + z2) * sqrt(p * (1 - p) / n + z2 / (4 * n));
-    *lo = mid - half > 0 ? mid - half : 0;
-    *hi = mid + half < 1 ? mid + half : 1;
-}

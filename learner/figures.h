@@ -53,7 +53,4 @@ struct recent {
 void recent_add(struct recent *r, bool won, double ret, uint32_t length);
 size_t recent_means(const struct recent *r, double *win_rate, double *ret, double *length);
 
-/* 95 % Wilson interval of wins out of n. */
-void wilson(double wins, double n, double *lo, double *hi);
-
 #endif

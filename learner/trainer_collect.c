@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/wilson.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -138,7 +139,7 @@ static int eval_round(struct trainer *t, uint64_t round, bool greedy, uint32_t *
     double win_rate = (double)wins / (double)n;
     *out = wins;
     *(greedy ? &t->view.eval_greedy : &t->view.eval_sampled) = win_rate;
-    wilson(wins, (double)n, &lo, &hi);
+    wilson_interval(wins, (double)n, &lo, &hi);
     trainer_metric(t, greedy ? "eval/greedy_win_rate" : "eval/sampled_win_rate", win_rate);
     trainer_metric(t, greedy ? "eval/greedy_return" : "eval/sampled_return", ret);
     log_info("evaluation",

@@ -10,6 +10,7 @@
 
 #include "algo/mag.h"
 #include "base/err.h"
+#include "base/wilson.h"
 #include "env/env.h"
 #include "learner/ckpt.h"
 
@@ -238,18 +239,6 @@ static int step_lane(struct player *p, struct lane *l, struct eval_side *side)
     return 0;
 }
 
-/* Wilson score interval for a proportion, 95 %. */
-static void wilson(struct eval_side *s)
-{
-    const double z = 1.959963984540054;
-    double n = s->episodes, p = s->wins / n, d = 1 + z * z / n;
-    double mid = (p + z * z / (2 * n)) / d;
-    double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / d;
-    s->win_rate = p;
-    s->lo = s->wins ? fmax(0, mid - half) : 0;
-    s->hi = s->wins < s->episodes ? fmin(1, mid + half) : 1;
-}
-
 static int play_side(struct player *p, uint32_t episodes, bool greedy, struct eval_side *side)
 {
     uint64_t next = 0;
@@ -268,7 +257,8 @@ static int play_side(struct player *p, uint32_t episodes, bool greedy, struct ev
         return err;
     side->mean_return /= side->episodes;
     side->mean_length /= side->episodes;
-    wilson(side);
+    side->win_rate = (double)side->wins / side->episodes;
+    wilson_interval(side->wins, side->episodes, &side->lo, &side->hi);
     return 0;
 }
 

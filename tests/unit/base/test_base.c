@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_base.c - errors, clock, arena, digests and checksums. */
+/* test_base.c - errors, clock, arena, digests, checksums and Wilson's interval. */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/wilson.h"
 
 #include <check.h>
 #include <signal.h>
@@ -224,6 +225,31 @@ START_TEST(crc32c_matches_its_definition_at_every_length_and_continues)
 }
 END_TEST
 
+/* --- wilson --- */
+
+START_TEST(wilsons_interval_of_sixty_in_a_hundred)
+{
+    double lo, hi;
+    wilson_interval(60, 100, &lo, &hi);
+    ck_assert_double_eq_tol(lo, 0.50200, 5e-5);
+    ck_assert_double_eq_tol(hi, 0.69060, 5e-5);
+}
+END_TEST
+
+START_TEST(wilsons_interval_touches_the_ends_only_when_all_trials_agree)
+{
+    double lo, hi;
+    wilson_interval(0, 10, &lo, &hi);
+    ck_assert_double_eq(lo, 0);
+    ck_assert_double_eq_tol(hi, 0.27753, 5e-5);
+    wilson_interval(10, 10, &lo, &hi);
+    ck_assert_double_eq_tol(lo, 0.72247, 5e-5);
+    ck_assert_double_eq(hi, 1);
+    wilson_interval(0, 0, &lo, &hi);
+    ck_assert(lo == 0 && hi == 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("base");
@@ -242,6 +268,8 @@ int main(void)
     tcase_add_test(t, numbers_are_added_as_eight_little_endian_bytes);
     tcase_add_test(t, the_short_digest_is_a_digest_of_its_own_length);
     tcase_add_test(t, crc32c_matches_its_definition_at_every_length_and_continues);
+    tcase_add_test(t, wilsons_interval_of_sixty_in_a_hundred);
+    tcase_add_test(t, wilsons_interval_touches_the_ends_only_when_all_trials_agree);
     if (srunner_fork_status(sr) == CK_FORK) { /* dying is watched from another process */
         tcase_add_test_raise_signal(t, a_bug_aborts, SIGABRT);
         tcase_add_test_raise_signal(t, an_arena_that_must_hold_and_does_not_aborts, SIGABRT);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rank correlation against hand-made cases; recent results; Wilson's interval. */
+/* Rank correlation against hand-made cases; recent results. */
 #include "figures.h"
 
 #include <check.h>
@@ -107,17 +107,6 @@ START_TEST(recent_means_are_over_the_last_hundred)
 }
 END_TEST
 
-START_TEST(wilsons_interval_of_sixty_in_a_hundred)
-{
-    double lo, hi;
-    wilson(60, 100, &lo, &hi);
-    ck_assert_double_eq_tol(lo, 0.50200, 5e-5);
-    ck_assert_double_eq_tol(hi, 0.69060, 5e-5);
-    wilson(0, 10, &lo, &hi);
-    ck_assert_double_eq(lo, 0);
-}
-END_TEST
-
 static Suite *suite(void)
 {
     Suite *s = suite_create("figures");
@@ -129,7 +118,6 @@ static Suite *suite(void)
     tcase_add_test(tc, a_constant_has_no_correlation);
     tcase_add_test(tc, the_interval_surrounds_the_figure_and_is_the_same_every_time);
     tcase_add_test(tc, recent_means_are_over_the_last_hundred);
-    tcase_add_test(tc, wilsons_interval_of_sixty_in_a_hundred);
     suite_add_tcase(s, tc);
     return s;
 }
