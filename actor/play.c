@@ -66,6 +66,7 @@ struct player {
     struct philox philox;
     struct draws draws;
     struct brain brain[BRAINS];
+    struct pool *pool; /* of acting */
     struct slot *slot;
     struct mag_act_row *row; /* [slots], of one call */
     struct order *waiting, **waiting_tail;
@@ -404,14 +405,14 @@ static void *play_thread(void *arg)
 
 static int open_brains(struct player *p)
 {
-    for (size_t i = 0; i < BRAINS; i++) {
-        int err = work_model_open(&p->brain[i].model, &p->d, p->c.run->isa);
+    const uint32_t threads = p->c.run->cfg.compute.threads;
+    int err = pool_open(&p->pool, threads ? threads : 1);
+    for (size_t i = 0; i < BRAINS && !err; i++) {
+        err = work_model_open(&p->brain[i].model, &p->d, p->c.run->isa);
         if (!err)
-            err = mag_act_open(&p->brain[i].act, p->brain[i].model.m, p->c.slots);
-        if (err)
-            return err;
+            err = mag_act_open(&p->brain[i].act, p->brain[i].model.m, p->c.slots, p->pool);
     }
-    return 0;
+    return err;
 }
 
 static int open_slots(struct player *p)
@@ -509,6 +510,7 @@ void player_close(struct player *p)
         if (p->slot[i].env)
             p->c.run->env->close(p->slot[i].env);
     }
+    pool_close(p->pool);
     free(p->slot);
     free(p->row);
     arena_fini(&p->arena);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "learner/run_place.h"
+#include "par/pool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -158,7 +159,7 @@ int run_dir_describe(const struct rundir *r, const struct rundir_facts *f)
     set_text(o, "host", host.nodename);
     set_text(o, "system", host.release);
     set_text(o, "machine", host.machine);
-    json_object_set_new(o, "cores", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
+    json_object_set_new(o, "cores", json_integer((json_int_t)pool_cores()));
     json_object_set_new(o, "pid", json_integer(getpid()));
     json_object_set_new(o, "argv", argv);
     json_object_set_new(o, "endpoints", ends);

@@ -28,7 +28,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* How long all of workers.actors and workers.planners are waited for; then those that came
  * begin, because somebody may have scaled the run down on purpose. */
@@ -570,13 +569,9 @@ static int open_parts(struct trainer *t)
 {
     const struct config *cfg = t->cfg;
     const struct env_spec *s = t->c.spec;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t threads = cfg->compute.threads ? cfg->compute.threads
-                     : cores > 0          ? (size_t)cores
-                                          : 1;
     size_t S = (cfg->replay.window - 2) * (size_t)cfg->train.windows;
     mag_dims_of(&t->dims, cfg, s->n_agents, s->obs, s->actions);
-    int err = pool_open(&t->pool, threads);
+    int err = pool_open(&t->pool, cfg->compute.threads ? cfg->compute.threads : pool_cores());
     if (!err)
         err = mag_model_open(&t->model, &t->dims, cfg->compute.isa);
     const struct mag_train_cfg tc = {

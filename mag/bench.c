@@ -10,12 +10,12 @@
 #include "base/err.h"
 #include "env/batch.h"
 #include "nn/kern.h"
+#include "par/pool.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { ACT_LANES = 16, AGENTS_MAX = 64, ACTIONS_MAX = 256, CLOCK_STEPS = 64 };
 
@@ -147,7 +147,6 @@ static int core_open(struct core *c, const struct config *cfg, double seconds)
     const struct env_class *class = NULL;
     *c = (struct core){.cfg = *cfg, .philox = {.seed = 1, .iteration = 1}, .seconds = seconds};
     c->draws = philox_draws(&c->philox);
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int err = env_find(cfg->env.name, &class);
     if (!err)
         err = class->spec(cfg, &c->spec);
@@ -156,7 +155,7 @@ static int core_open(struct core *c, const struct config *cfg, double seconds)
         err = mag_model_open(&c->model, &c->d, cfg->compute.isa);
     }
     if (!err)
-        err = pool_open(&c->pool, cfg->compute.threads ? cfg->compute.threads : (size_t)cores);
+        err = pool_open(&c->pool, cfg->compute.threads ? cfg->compute.threads : pool_cores());
     if (err)
         return err;
     pool_fp_mode();
@@ -181,7 +180,7 @@ static double act_rate(struct core *c, size_t lanes)
     struct mag_act *act = NULL;
     struct mag_act_row row[ACT_LANES];
     uint8_t action[ACT_LANES][AGENTS_MAX];
-    if (mag_act_open(&act, c->model, lanes))
+    if (mag_act_open(&act, c->model, lanes, c->pool))
         return NAN;
     for (size_t i = 0; i < lanes; i++)
         row[i] = (struct mag_act_row){.row = i,

@@ -23,12 +23,12 @@
 #include "env/env.h"
 #include "nn/half.h"
 #include "nn/kern.h"
+#include "par/pool.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /* ------------------------------------------------------------------------------ observing */
 
@@ -497,7 +497,7 @@ static int act(struct bench *b, size_t lanes, const char *name)
     struct mag_act_row row[ACT_LANES];
     uint8_t action[ACT_LANES][AGENTS_MAX];
     uint64_t n = at_most(b, ACT_STEPS, SAMPLE_ACT), warm = 8, since = 0;
-    int err = mag_act_open(&a, b->model, lanes);
+    int err = mag_act_open(&a, b->model, lanes, b->pool);
     for (uint64_t k = 0; k < warm + n && !err; k++) {
         for (size_t i = 0; i < lanes; i++) {
             size_t at = (k + i * (RECORDS / ACT_LANES)) % RECORDS * b->d.N;
@@ -513,7 +513,8 @@ static int act(struct bench *b, size_t lanes, const char *name)
     }
     struct phase *p = end(b, since, name, "joint step", n * lanes, 0);
     p->extra = true;
-    p->threads = 1;
+    if (lanes == 1)
+        p->threads = 1;
     mag_act_close(a);
     return err;
 }
@@ -575,12 +576,11 @@ static int open_core(struct bench *b)
 {
     const struct config *c = &b->cfg;
     size_t W = c->replay.window, B = c->train.windows, S = (W - 2) * B;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     observing = true;
     int err = mag_model_open(&b->model, &b->d, c->compute.isa);
     observing = false;
     if (!err)
-        err = pool_open(&b->pool, c->compute.threads ? c->compute.threads : (size_t)cores);
+        err = pool_open(&b->pool, c->compute.threads ? c->compute.threads : pool_cores());
     if (err)
         return err;
     pool_fp_mode();

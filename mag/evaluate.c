@@ -13,6 +13,7 @@
 #include "base/wilson.h"
 #include "env/env.h"
 #include "learner/ckpt.h"
+#include "par/pool.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -44,6 +45,7 @@ struct player {
     struct env_spec spec;
     struct mag_model *model; /* NULL: no network plays */
     struct mag_act *act;
+    struct pool *pool; /* of acting */
     struct philox philox;
     struct draws draws;
     struct lane lane[LANES];
@@ -83,7 +85,8 @@ static int open_model(struct player *p, const char *checkpoint)
     if (err)
         return err;
     mag_refresh(p->model, MAG_NEEDS_ACTOR);
-    return mag_act_open(&p->act, p->model, LANES);
+    err = pool_open(&p->pool, p->cfg.compute.threads ? p->cfg.compute.threads : pool_cores());
+    return err ? err : mag_act_open(&p->act, p->model, LANES, p->pool);
 }
 
 static int player_open(struct player *p, const struct eval_request *rq, struct eval_report *out)
@@ -136,6 +139,7 @@ static void player_close(struct player *p)
     }
     record_close(p->record);
     mag_act_close(p->act);
+    pool_close(p->pool);
     mag_model_close(p->model);
     arena_fini(&p->arena);
 }

@@ -13,12 +13,12 @@
 #include "base/err.h"
 #include "learner/replay.h"
 #include "nn/kern.h"
+#include "par/pool.h"
 #include "proto/wire.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Program and libraries (file-backed pages counted), database, sockets: measured 45 to 55 MiB. */
 enum { PROCESS_BASE = 64 << 20 };
@@ -121,14 +121,14 @@ static int actor_parts(struct memory_role *r, const struct opened *o)
     size_t episode = wire_episode_bytes((uint32_t)o->spec->episode_limit, (uint32_t)d->N,
                                         (uint32_t)d->O, (uint32_t)d->A, 0);
     struct mag_act *a;
-    int err = mag_act_open(&a, o->model, slots);
+    int err = mag_act_open(&a, o->model, slots, NULL);
     if (err)
         return err;
     act = mag_act_reserved(a);
     mag_act_close(a);
     part(r, ACTOR_MODELS * o->model->arena.size, "parameters, packed copies, %d models",
          ACTOR_MODELS);
-    part(r, ACTOR_MODELS * act, "work space");
+    part(r, ACTOR_MODELS * act, "work space, one thread");
     part(r, 4 * slots * episode, "episodes played and not yet acknowledged");
     part(r, SETS_HELD * o->params, "fetched weights, %d sets", SETS_HELD);
     part(r, PROCESS_BASE, "program, libraries");
@@ -141,7 +141,6 @@ int memory_budget(struct memory_budget *out, const struct config *cfg,
     struct opened o = {
         .cfg = cfg, .spec = spec, .W = cfg->replay.window, .B = cfg->train.windows};
     struct pool *pool = NULL;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     memset(out, 0, sizeof *out);
     mag_dims_of(&o.d, cfg, spec->n_agents, spec->obs, spec->actions);
     o.S = (o.W - 2) * o.B;
@@ -150,9 +149,7 @@ int memory_budget(struct memory_budget *out, const struct config *cfg,
     if (err)
         return err;
     o.params = o.model->params.count * sizeof(float);
-    err = pool_open(&pool, cfg->compute.threads ? cfg->compute.threads
-                           : cores > 0          ? (size_t)cores
-                                                : 1);
+    err = pool_open(&pool, cfg->compute.threads ? cfg->compute.threads : pool_cores());
     if (!err)
         err = learner_parts(&out->learner, &o, pool);
     if (!err)

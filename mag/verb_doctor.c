@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "env/env.h"
 #include "nn/kern.h"
+#include "par/pool.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -62,8 +63,8 @@ static enum verdict check_cpu(const struct config *cfg, struct finding *f)
 
 static enum verdict check_cores(const struct config *cfg, struct finding *f)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    snprintf(f->text, TEXT, "%ld cores for 1 learner, %u actors, %u planners", cores,
+    size_t cores = pool_cores();
+    snprintf(f->text, TEXT, "%zu cores for 1 learner, %u actors, %u planners", cores,
              cfg->workers.actors, cfg->workers.planners);
     if (cores >= 2)
         return GOOD;

@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "env/env.h"
 #include "net/link.h"
+#include "par/pool.h"
 
 #include <jansson.h>
 #include <signal.h>
@@ -193,7 +194,7 @@ static int start_all(struct team *t)
 static void say_start(const struct team *t)
 {
     char line[RUN_PATH + 256];
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t cores = pool_cores();
     uint32_t workers = t->cfg.workers.actors + t->cfg.workers.planners;
     snprintf(line, sizeof line, "%s %s on %s, seed %llu: 1 learner, %u actors, %u planners",
              t->existed ? "resuming" : "new run:", t->cfg.algo, t->cfg.env.map,
@@ -202,8 +203,8 @@ static void say_start(const struct team *t)
     snprintf(line, sizeof line, "run directory %s (settings, logs, checkpoints, metrics)",
              t->run_dir);
     say(t, line);
-    if ((long)workers > cores) {
-        snprintf(line, sizeof line, "note: %u workers share %ld cores", workers, cores);
+    if (workers > cores) {
+        snprintf(line, sizeof line, "note: %u workers share %zu cores", workers, cores);
         say(t, line);
     }
 }

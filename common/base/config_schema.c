@@ -295,7 +295,8 @@ const struct config_key config_keys[] = {
          "Episodes kept in run.db: all, or those the replay still holds."),
 
     U32("compute.threads", compute.threads, "0", 0, 1024, "threads", CFG_LOCAL,
-        "Threads that compute; 0 is all cores for the learner and one for the others."),
+        "Threads that compute; 0 is all cores for the learner and `mag eval`, one for a "
+        "worker."),
     ENUM("compute.isa", compute.isa, enum cfg_isa, "auto", choices_isa, CFG_LOCAL,
          "Kernels: the best the CPU has, or a given set. All give the same bits."),
     YES("compute.pin", compute.pin, "false", CFG_LOCAL, "Bind compute threads to cores."),

@@ -26,6 +26,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -246,6 +247,15 @@ void pool_close(struct pool *p)
 size_t pool_threads(const struct pool *p)
 {
     return p ? p->threads : 1;
+}
+
+size_t pool_cores(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return (size_t)CPU_COUNT(&set);
+    long online = sysconf(_SC_NPROCESSORS_ONLN); /* more cores than a cpu_set_t holds */
+    return online > 0 ? (size_t)online : 1;
 }
 
 void pool_run(struct pool *p, pool_fn *fn, void *arg, size_t tasks)

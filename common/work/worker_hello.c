@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "nn/half.h"
 #include "nn/kern.h"
+#include "par/pool.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,13 +26,12 @@ void hello_fill(struct wire_hello *h, const struct worker_cfg *c,
                 const unsigned char run_id[WIRE_ID])
 {
     char host[128] = "unknown";
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     gethostname(host, sizeof host - 1);
     *h = (struct wire_hello){.proto_min = WIRE_MAJOR,
                              .proto_max = WIRE_MAJOR,
                              .role = c->role,
                              .incarnation = incarnation,
-                             .cores = cores > 0 ? (uint32_t)cores : 1,
+                             .cores = (uint32_t)pool_cores(),
                              .slots = c->slots};
     memcpy(h->worker_id, worker_id, WIRE_ID);
     memcpy(h->run_id, run_id, WIRE_ID);

@@ -234,7 +234,7 @@ static int run_act(struct parity *p)
     float *logits = parity_mem(p, ACT_STEPS * B * N * A * sizeof(float));
     struct mag_act_row *rows = parity_mem(p, B * sizeof(*rows));
     struct mag_act *act;
-    must(mag_act_open(&act, p->model, B), "opening acting");
+    must(mag_act_open(&act, p->model, B, NULL), "opening acting");
     for (size_t step = 0; step < ACT_STEPS; step++) {
         for (size_t b = 0; b < B; b++) {
             size_t at = (step * B + b) * N;

@@ -8,7 +8,10 @@
  *
  * LAYOUT  One joint environment per row. A step copies the rows that take part side by side,
  * computes them as one batch and copies their states back, so that a row's bits do not depend
- * on which others act, and an environment that waits costs nothing. All memory at open. */
+ * on which others act, and an environment that waits costs nothing. All memory at open.
+ *
+ * THREADS  The batch is cut into one run of rows per thread of the pool; a thread takes its rows
+ * through the whole step, so that they meet once and not at every layer. */
 #include "mag_priv.h"
 #include "policy.h"
 
@@ -20,8 +23,9 @@
 struct mag_act {
     const struct mag_model *m;
     size_t rows;
+    struct pool *pool;
     struct arena arena;
-    struct nets_work *nets;
+    struct nets_work **nets; /* [threads] */
     /* state of every row */
     uint8_t *index;  /* [rows][N][C] */
     float *h;        /* [rows][N][D] */
@@ -32,20 +36,23 @@ struct mag_act {
     float *b_h, *b_obs, *b_e, *b_post, *b_u, *b_u_act, *b_logits, *b_scratch;
 };
 
-static size_t act_bytes(const struct nets_dims *d, size_t rows)
+static size_t act_bytes(const struct nets_dims *d, size_t rows, size_t threads)
 {
     size_t tokens = rows * d->N, ld = nets_pad(d->A);
     size_t floats = 3 * d->D + d->O + nets_latent_ld(d) + d->C + 1 + 2 * ld;
     size_t bytes = 2 * d->C + 2 + d->A;
-    size_t pieces = 20; /* each rounded up to a line of 64 bytes */
-    return nets_work_bytes(d) + tokens * (floats * sizeof(float) + bytes) +
-           rows * (sizeof(uint32_t) + 1) + pieces * 64;
+    size_t pieces = 21; /* each rounded up to a line of 64 bytes */
+    return threads * (nets_work_bytes(d) + sizeof(struct nets_work *)) +
+           tokens * (floats * sizeof(float) + bytes) + rows * (sizeof(uint32_t) + 1) +
+           pieces * 64;
 }
 
 static void act_carve(struct mag_act *a, const struct nets_dims *d)
 {
     size_t tokens = a->rows * d->N, ld = nets_pad(d->A);
-    a->nets = nets_work_carve(d, &a->arena);
+    a->nets = ARENA_NEW(&a->arena, struct nets_work *, pool_threads(a->pool));
+    for (size_t i = 0; i < pool_threads(a->pool); i++)
+        a->nets[i] = nets_work_carve(d, &a->arena);
     a->index = ARENA_ZNEW(&a->arena, uint8_t, tokens * d->C);
     a->h = ARENA_ZNEW(&a->arena, float, tokens * d->D);
     a->action = ARENA_ZNEW(&a->arena, uint8_t, tokens);
@@ -64,7 +71,8 @@ static void act_carve(struct mag_act *a, const struct nets_dims *d)
     a->b_scratch = ARENA_NEW(&a->arena, float, tokens *ld);
 }
 
-int mag_act_open(struct mag_act **out, const struct mag_model *m, size_t rows)
+int mag_act_open(struct mag_act **out, const struct mag_model *m, size_t rows,
+                 struct pool *pool)
 {
     const struct nets_dims *d = &mag_nets(m)->d;
     if (rows < 1)
@@ -74,7 +82,8 @@ int mag_act_open(struct mag_act **out, const struct mag_model *m, size_t rows)
         return ERR_NOMEM;
     a->m = m;
     a->rows = rows;
-    int err = arena_init(&a->arena, act_bytes(d, rows));
+    a->pool = pool;
+    int err = arena_init(&a->arena, act_bytes(d, rows, pool_threads(pool)));
     if (err) {
         free(a);
         return err;
@@ -169,24 +178,47 @@ static void store_row(struct mag_act *a, const struct nets_dims *d, const struct
         memcpy(r->index, a->b_index + k * N * C, N * C);
 }
 
+/* One call of mag_act_step, cut into `shards`. */
+struct act_call {
+    struct mag_act *a;
+    const struct draws *draws;
+    const struct mag_act_row *rows;
+    size_t n, shards;
+};
+
+/* The rows of a shard, from loading to storing. */
+static void act_shard(void *arg, size_t shard, size_t worker)
+{
+    const struct act_call *c = arg;
+    struct mag_act *a = c->a;
+    const struct nets *n = mag_nets(a->m);
+    struct nets_work *w = a->nets[worker];
+    const size_t from = c->n * shard / c->shards, to = c->n * (shard + 1) / c->shards;
+    const size_t at = from * n->d.N, tokens = (to - from) * n->d.N;
+    uint8_t *index = a->b_index + at * n->d.C;
+    float *h = a->b_h + at * n->d.D, *e = a->b_e + at * n->d.D;
+    float *post = a->b_post + at * nets_latent_ld(&n->d);
+    for (size_t k = from; k < to; k++)
+        load_row(a, &n->d, c->draws, &c->rows[k], k);
+    nets_encoder(n, w, e, a->b_obs + at * n->d.O, tokens);
+    nets_transition(n, w, h, index, a->b_action + at, h, a->b_none + from, to - from);
+    nets_posterior(n, w, post, h, e, tokens);
+    for (size_t k = from; k < to; k++)
+        draw_latent(a, n, &c->rows[k], k);
+    nets_one_head(n, w, a->b_logits + at * nets_pad(n->d.A), HEAD_ACTOR, index, h, tokens);
+    for (size_t k = from; k < to; k++) {
+        draw_action(a, n, &c->rows[k], k);
+        store_row(a, &n->d, &c->rows[k], k);
+    }
+}
+
 void mag_act_step(struct mag_act *a, const struct draws *draws, struct mag_act_row *rows,
                   size_t n_rows)
 {
-    const struct nets *n = mag_nets(a->m);
-    size_t tokens = n_rows * n->d.N;
+    const size_t threads = pool_threads(a->pool);
+    struct act_call call = {a, draws, rows, n_rows, n_rows < threads ? n_rows : threads};
     bug_on(n_rows > a->rows);
-    for (size_t k = 0; k < n_rows; k++) {
-        bug_on(rows[k].row >= a->rows);
-        load_row(a, &n->d, draws, &rows[k], k);
-    }
-    nets_encoder(n, a->nets, a->b_e, a->b_obs, tokens);
-    nets_transition(n, a->nets, a->b_h, a->b_index, a->b_action, a->b_h, a->b_none, n_rows);
-    nets_posterior(n, a->nets, a->b_post, a->b_h, a->b_e, tokens);
     for (size_t k = 0; k < n_rows; k++)
-        draw_latent(a, n, &rows[k], k);
-    nets_one_head(n, a->nets, a->b_logits, HEAD_ACTOR, a->b_index, a->b_h, tokens);
-    for (size_t k = 0; k < n_rows; k++) {
-        draw_action(a, n, &rows[k], k);
-        store_row(a, &n->d, &rows[k], k);
-    }
+        bug_on(rows[k].row >= a->rows);
+    pool_run(a->pool, act_shard, &call, call.shards);
 }

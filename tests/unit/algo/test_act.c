@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_act.c - acting: episode starts, masks, greedy, draws' keys, independence of company. */
+/* test_act.c - acting: episode starts, masks, greedy, draws' keys, independence of company and
+ * of threads. */
 #include "mag_small.h"
 
 #include "mag_priv.h"
+#include "par/pool.h"
 
 #include <math.h>
 
@@ -21,7 +23,7 @@ static void setup(void)
 {
     pool_fp_mode();
     s = small_open(ISA_AUTO, 21);
-    ck_assert_int_eq(mag_act_open(&act, s->m, ROWS), 0);
+    ck_assert_int_eq(mag_act_open(&act, s->m, ROWS, NULL), 0);
 }
 static void teardown(void)
 {
@@ -70,6 +72,32 @@ START_TEST(a_row_acts_the_same_alone_and_in_company)
             mag_act_step(act, &s->draws, &row, 1);
             assert_same(&alone[step], &together[step][b]);
         }
+    }
+}
+END_TEST
+
+/* Four rows on one thread, on two, on three (two, one and one) and on more threads than rows; the
+ * last row begins a step later. */
+START_TEST(threads_change_no_bit)
+{
+    static const size_t threads[] = {1, 2, 3, 7};
+    struct step_out seen[sizeof threads / sizeof *threads][STEPS][ROWS] = {0};
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+        struct pool *pool;
+        struct mag_act *a;
+        ck_assert_int_eq(pool_open(&pool, threads[i]), 0);
+        ck_assert_int_eq(mag_act_open(&a, s->m, ROWS, pool), 0);
+        for (size_t step = 0; step < STEPS; step++) {
+            struct mag_act_row rows[ROWS];
+            size_t n = step == 0 ? ROWS - 1 : ROWS;
+            for (size_t k = 0; k < n; k++)
+                rows[k] = request(&seen[i][step][k], k, k, step, 100 + k);
+            mag_act_step(a, &s->draws, rows, n);
+            for (size_t k = 0; k < n; k++)
+                assert_same(&seen[i][step][k], &seen[0][step][k]);
+        }
+        mag_act_close(a);
+        pool_close(pool);
     }
 }
 END_TEST
@@ -248,6 +276,7 @@ int main(void)
     TCase *tc = tcase_create("act");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_row_acts_the_same_alone_and_in_company);
+    tcase_add_test(tc, threads_change_no_bit);
     tcase_add_test(tc, rows_that_wait_keep_their_state);
     tcase_add_test(tc, reset_forgets_the_episode);
     tcase_add_test(tc, the_first_step_sees_neither_state_nor_action);

@@ -38,7 +38,7 @@ static void setup(void)
     struct mag_imagine_cfg ic = {.W = SMALL_W, .windows_max = SMALL_B, .cfg = &s->cfg};
     ck_assert_int_eq(mag_train_open(&t, s->m, &tc, pool), 0);
     ck_assert_int_eq(mag_imagine_open(&im, s->m, &ic, pool), 0);
-    ck_assert_int_eq(mag_act_open(&act, s->m, ACTORS), 0);
+    ck_assert_int_eq(mag_act_open(&act, s->m, ACTORS, pool), 0);
 }
 
 static void teardown(void)

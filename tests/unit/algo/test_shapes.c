@@ -90,7 +90,7 @@ static void act_once(struct small *s)
     uint8_t *action = malloc(s->d.N), *avail = malloc(s->d.N * s->d.A);
     memset(avail, 1, s->d.N * s->d.A);
     struct mag_act_row row = {.obs = s->obs, .avail = avail, .action = action};
-    ck_assert_int_eq(mag_act_open(&act, s->m, 1), 0);
+    ck_assert_int_eq(mag_act_open(&act, s->m, 1, NULL), 0);
     mag_act_step(act, &s->draws, &row, 1);
     mag_act_close(act);
     free(action);

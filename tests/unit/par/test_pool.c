@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <float.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,23 @@ START_TEST(opening_and_closing_leaves_nothing_behind)
 }
 END_TEST
 
+START_TEST(cores_are_those_this_process_may_use)
+{
+    cpu_set_t before, one;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof before, &before), 0);
+    ck_assert_uint_eq(pool_cores(), (size_t)CPU_COUNT(&before));
+    size_t first = 0;
+    while (!CPU_ISSET(first, &before))
+        first++;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    size_t cores = pool_cores();
+    sched_setaffinity(0, sizeof before, &before);
+    ck_assert_uint_eq(cores, 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("pool");
@@ -163,6 +181,7 @@ int main(void)
     tcase_add_test(t, no_pool_runs_in_the_caller_in_order);
     tcase_add_test(t, a_team_of_none_is_refused);
     tcase_add_test(t, opening_and_closing_leaves_nothing_behind);
+    tcase_add_test(t, cores_are_those_this_process_may_use);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);
     srunner_run_all(sr, CK_NORMAL);

@@ -84,9 +84,11 @@ struct mag_windows {
 
 /* ------------------------------------------------------------------------------- acting */
 
-/* Recurrent state of `rows` joint environments acting in one batch. */
+/* Recurrent state of `rows` joint environments acting in one batch, on the threads of `pool`
+ * (NULL: the caller alone), which outlives it; one caller at a time. */
 struct mag_act; /* opaque */
-int mag_act_open(struct mag_act **out, const struct mag_model *m, size_t rows);
+int mag_act_open(struct mag_act **out, const struct mag_model *m, size_t rows,
+                 struct pool *pool);
 void mag_act_close(struct mag_act *a);
 size_t mag_act_reserved(const struct mag_act *a);  /* bytes, for memory budgets */
 void mag_act_reset(struct mag_act *a, size_t row); /* "none" state, step 0 */
@@ -105,7 +107,8 @@ struct mag_act_row {
     uint8_t *index;    /* out, may be NULL: [N][C] */
 };
 /* One environment step for `n` of the rows, in one batch; the bits of a row do not depend on
- * its company. Steps are counted per row since mag_act_reset. mag.md 14. */
+ * its company or on the number of threads, which all call `draws`. Steps are counted per row
+ * since mag_act_reset. mag.md 14. */
 void mag_act_step(struct mag_act *a, const struct draws *draws, struct mag_act_row *rows,
                   size_t n);
 

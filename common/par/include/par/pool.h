@@ -13,8 +13,10 @@ struct pool; /* opaque */
 /* threads >= 1; 1 starts none and runs everything in the caller. Threads set FTZ/DAZ as the
  * rest of the program does (pool_fp_mode). ERR_NOMEM, ERR_INVAL. */
 int pool_open(struct pool **out, size_t threads);
-void pool_close(struct pool *p); /* NULL is a no-op; waits for the team */
-size_t pool_threads(const struct pool *p);
+void pool_close(struct pool *p);           /* NULL is a no-op; waits for the team */
+size_t pool_threads(const struct pool *p); /* of NULL: 1 */
+/* Cores this process may run on: affinity and container limits of cores counted. */
+size_t pool_cores(void);
 
 /* Run fn(arg, i, worker) for i in [0, tasks); returns when all are done. worker is in
  * [0, pool_threads) and names scratch space. One caller at a time; p == NULL runs inline. */
