@@ -6,6 +6,8 @@
 #include "base/rng.h"
 #include "nn/kern.h"
 
+#include "kern_private.h"
+
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
@@ -45,6 +47,18 @@ static inline const struct kern *table(int i)
         return NULL;
     ck_assert_int_eq(kern_get(isa[i], &k), 0);
     return k;
+}
+
+/* Those, the same two without LIBXSMM's products, and the reference without hardware fmaf. */
+enum { PLAIN_TABLES = 2 * TABLES + 2 };
+static inline const struct kern *plain_table(int i)
+{
+    const struct kern *plain[] = {&kern_table_avx2, &kern_table_avx512};
+    if (i < TABLES)
+        return table(i);
+    if (i < 2 * TABLES)
+        return table(i - TABLES) ? plain[i - TABLES] : NULL;
+    return i == 2 * TABLES ? kern_ref() : &kern_table_ref;
 }
 
 static inline double dot_double(const float *a, const float *b, size_t n)

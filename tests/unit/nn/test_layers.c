@@ -198,6 +198,20 @@ static double onehot_scalar(void *ctx)
     return dot_double(f->y, f->dy, ROWS * 64);
 }
 
+static struct dw_job onehot_job(const struct fixture *f)
+{
+    return (struct dw_job){.kind = DW_ONEHOT,
+                           .onehot = &f->onehot,
+                           .x = f->x,
+                           .ldx = 32,
+                           .dy = f->dy,
+                           .ldy = 64,
+                           .index = f->index,
+                           .skip = f->skip,
+                           .action = f->action,
+                           .rows = ROWS};
+}
+
 START_TEST(a_one_hot_layer_equals_the_dense_layer_on_written_out_inputs)
 {
     struct fixture f;
@@ -207,16 +221,7 @@ START_TEST(a_one_hot_layer_equals_the_dense_layer_on_written_out_inputs)
     linear_forward(f.k, &f.onehot.all, y, 64, x, IN, ROWS);
     for (size_t i = 0; i < ROWS * 64; i++)
         ck_assert_float_eq_tol(y[i], f.y[i], 1e-5f);
-    const struct dw_job job = {.kind = DW_ONEHOT,
-                               .onehot = &f.onehot,
-                               .x = f.x,
-                               .ldx = 32,
-                               .dy = f.dy,
-                               .ldy = 64,
-                               .index = f.index,
-                               .skip = f.skip,
-                               .action = f.action,
-                               .rows = ROWS};
+    const struct dw_job job = onehot_job(&f);
     dw_run(f.k, NULL, f.grad, false, &job, 1);
     linear_backward_weight(f.k, &f.onehot.all, g, x, IN, f.dy, 64, ROWS, 0, 64);
     for (size_t i = 0; i < f.p.count; i++)
@@ -450,6 +455,25 @@ START_TEST(weight_gradients_do_not_depend_on_the_number_of_threads)
 }
 END_TEST
 
+/* Gradients into zeros, and fresh ones into what is left of an earlier step. */
+static void check_fresh(struct fixture *f, const struct dw_job *jobs, size_t n)
+{
+    float *g = floats(f->p.count);
+    dw_run(f->k, NULL, f->grad, false, jobs, n);
+    for (size_t i = 0; i < f->p.count; i++)
+        g[i] = 3;
+    dw_run(f->k, NULL, g, true, jobs, n);
+    for (size_t i = 0; i < f->p.n; i++) {
+        const struct param *q = &f->p.table[i];
+        for (size_t r = 0; r < q->in; r++) {
+            const size_t at = q->offset + r * q->ld;
+            ck_assert_msg(memcmp(g + at, f->grad + at, q->out * sizeof *g) == 0, "%s row %zu",
+                          q->name, r);
+        }
+    }
+    free(g);
+}
+
 START_TEST(fresh_weight_gradients_forget_what_was_there)
 {
     struct fixture f;
@@ -457,20 +481,11 @@ START_TEST(fresh_weight_gradients_forget_what_was_there)
     open_attention(&f, 11, true);
     attention_scalar(&f);
     attention_backward(f.k, &f.attention, &f.tape, f.dx, f.dy, 0, ROWS, f.scratch);
-    const size_t n = attention_jobs(jobs, &f.attention, &f.tape, ROWS);
-    dw_run(f.k, NULL, f.grad, false, jobs, n);
-    float *g = floats(f.p.count);
-    for (size_t i = 0; i < f.p.count; i++)
-        g[i] = 3;
-    dw_run(f.k, NULL, g, true, jobs, n);
-    for (size_t i = 0; i < f.p.n; i++) {
-        const struct param *q = &f.p.table[i];
-        for (size_t r = 0; r < q->in; r++) {
-            const size_t at = q->offset + r * q->ld;
-            ck_assert_msg(memcmp(g + at, f.grad + at, q->out * sizeof *g) == 0, "%s", q->name);
-        }
-    }
-    free(g);
+    check_fresh(&f, jobs, attention_jobs(jobs, &f.attention, &f.tape, ROWS));
+    finish(&f);
+    open_onehot(&f, 12); /* classes and actions that occur, and some that do not */
+    const struct dw_job job = onehot_job(&f);
+    check_fresh(&f, &job, 1);
     finish(&f);
 }
 END_TEST
