@@ -209,7 +209,8 @@ static int usage(void)
 {
     fputs("usage: battle_calibrate [--map NAME|fair] [--policy random|attack_nearest|kiting|"
           "opponent]\n         [--episodes N] [--seed S] [--rotation] [--noise UNITS] [--lotv] "
-          "[--json]\nWithout --map all maps, without --policy all policies.\n",
+          "[--reflect] [--json]\nWithout --map all maps, without --policy all policies. "
+          "--reflect: generated maps start\nwith the sides mirrored.\n",
           stderr);
     return EXIT_USAGE;
 }
@@ -233,6 +234,8 @@ static bool parse(int argc, char **argv, struct args *a)
             a->json = true;
         else if (strcmp(argv[i], "--rotation") == 0)
             a->battle.spawn_rotation = true;
+        else if (strcmp(argv[i], "--reflect") == 0)
+            a->battle.start = START_REFLECT;
         else if (strcmp(argv[i], "--lotv") == 0)
             a->battle.units = UNITS_LOTV_4_10;
         else if (i + 1 == argc)
