@@ -107,10 +107,14 @@ uint64_t replay_first_episode(const struct replay *r)
 
 /* ------------------------------------------------------------------- records of an episode */
 
-/* How many records an episode makes: an end by anything but the time limit adds two. */
+size_t replay_records(uint32_t T, bool limit)
+{
+    return (size_t)T + (limit ? 0 : ABSORBING);
+}
+
 static size_t episode_records(const struct wire_episode *e)
 {
-    return (size_t)e->T + (e->end == END_LIMIT ? 0 : ABSORBING);
+    return replay_records(e->T, e->end == END_LIMIT);
 }
 
 /* One record to write, wherever it goes: the ring, or a window of held-out data. */

@@ -3,7 +3,7 @@
  *
  * Kept apart from the trainer so that "60 E model steps" and "where does a resumed run go on"
  * are tests of plain functions. */
-#include "schedule.h"
+#include "learner/schedule.h"
 
 void schedule_counts(const struct config *cfg, uint64_t iteration, struct schedule_counts *out)
 {

@@ -68,9 +68,13 @@ enum statement {
     Q_META_SET,
     Q_META_GET,
     Q_LOAD,
+    Q_LENGTHS,
     Q_ORPHAN,
     STATEMENTS
 };
+
+/* What the index episode_number covers: without these words SQLite reads the whole table. */
+#define NUMBERED " AND kind <> 'free' AND orphan = 0"
 
 static const char *const statement_sql[STATEMENTS] = {
     [Q_EPISODE] =
@@ -79,8 +83,7 @@ static const char *const statement_sql[STATEMENTS] = {
         " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
     [Q_SEEN] = "INSERT OR IGNORE INTO seen(stream, seq) VALUES(?1, ?2)",
     [Q_BY_SEQ] = "SELECT digest FROM episodes WHERE stream = ?1 AND seq = ?2",
-    [Q_BY_NUMBER] = "SELECT digest FROM episodes WHERE kind = ?1 AND episode_no = ?2"
-                    " AND kind <> 'free' AND orphan = 0",
+    [Q_BY_NUMBER] = "SELECT digest FROM episodes WHERE kind = ?1 AND episode_no = ?2" NUMBERED,
     [Q_SEQS] = "SELECT seq FROM episodes WHERE stream = ?1 UNION SELECT seq FROM seen"
                " WHERE stream = ?1 ORDER BY seq",
     [Q_JOB] = "INSERT INTO jobs(job_id, worker, set_id, rows, digest, iteration, batch)"
@@ -93,9 +96,12 @@ static const char *const statement_sql[STATEMENTS] = {
                  " ON CONFLICT(id) DO UPDATE SET accepted = accepted + excluded.accepted",
     [Q_META_SET] = "INSERT OR REPLACE INTO meta(key, value) VALUES(?1,?2)",
     [Q_META_GET] = "SELECT value FROM meta WHERE key = ?1",
-    [Q_LOAD] = "SELECT data, set_digest FROM episodes WHERE kind = ?1 AND episode_no = ?2"
-               " AND orphan = 0",
-    [Q_ORPHAN] = "UPDATE episodes SET orphan = 1 WHERE kind = ?1 AND episode_no = ?2",
+    [Q_LOAD] = "SELECT data, set_digest FROM episodes"
+               " WHERE kind = ?1 AND episode_no = ?2" NUMBERED,
+    [Q_LENGTHS] = "SELECT episode_no, T, \"end\" FROM episodes"
+                  " WHERE kind = ?1 AND episode_no < ?2" NUMBERED " ORDER BY episode_no DESC",
+    [Q_ORPHAN] = "UPDATE episodes SET orphan = 1"
+                 " WHERE kind = ?1 AND episode_no = ?2" NUMBERED,
 };
 
 /* What is known of one stream: everything up to `high`, and bit k of `bits` for high + 2 + k.
@@ -526,6 +532,27 @@ int store_load(struct store *s, enum wire_kind kind, uint64_t episode_no,
             memcpy(set_digest->b, sqlite3_column_blob(q, 1), DIGEST_BYTES);
         err =
             decompress(sqlite3_column_blob(q, 0), (size_t)sqlite3_column_bytes(q, 0), body, n);
+    }
+    sqlite3_reset(q);
+    return err;
+}
+
+int store_lengths(struct store *s, enum wire_kind kind, uint64_t below, store_length_fn *each,
+                  void *arg)
+{
+    sqlite3_stmt *q = fresh(s, Q_LENGTHS);
+    bind_text(q, 1, kind_text(kind));
+    bind_u64(q, 2, below);
+    int rc, err = 0;
+    while (!err && (rc = sqlite3_step(q)) != SQLITE_DONE) {
+        if (rc != SQLITE_ROW) {
+            err = db_error(s, "reading the lengths of episodes");
+        } else {
+            const char *end = (const char *)sqlite3_column_text(q, 2);
+            bool limit = end && strcmp(end, end_text(END_LIMIT)) == 0;
+            err = each(arg, (uint64_t)sqlite3_column_int64(q, 0),
+                       (uint32_t)sqlite3_column_int64(q, 1), limit);
+        }
     }
     sqlite3_reset(q);
     return err;

@@ -7,7 +7,7 @@
 #include "learner/ckpt.h"
 #include "learner/metrics.h"
 #include "learner/replay.h"
-#include "schedule.h"
+#include "learner/schedule.h"
 #include "spike.h"
 #include "trainer.h"
 

@@ -225,23 +225,60 @@ int trainer_restore(struct trainer *t, struct store *store, bool *resumed)
     return err;
 }
 
-/* D_e as it was: every episode below next_episode, in order, so that ring positions and window
- * draws are the same as without the interruption. */
+/* Which stored episodes have to be read again: those the ring still holds, and those whose
+ * results are still reported. */
+struct to_read {
+    uint64_t next, capacity;
+    uint64_t below;            /* every episode from here on was seen */
+    uint64_t first;            /* read from here on */
+    uint64_t records, skipped; /* of those to read; of those before */
+};
+
+static int lacks(uint64_t episode_no)
+{
+    return err_set(ERR_CORRUPT, "run.db lacks episode %llu, which the checkpoint needs",
+                   (unsigned long long)episode_no);
+}
+
+static int count_episode(void *arg, uint64_t no, uint32_t T, bool limit)
+{
+    struct to_read *r = arg;
+    if (no + 1 != r->below)
+        return lacks(r->below - 1);
+    r->below = no;
+    if (r->records < r->capacity || r->next - no <= RECENT) {
+        r->records += replay_records(T, limit);
+        r->first = no;
+    } else {
+        r->skipped += replay_records(T, limit);
+    }
+    return 0;
+}
+
+/* D_e as it was: ring positions and window draws are the same as without the interruption. */
 int trainer_rebuild(struct trainer *t)
 {
     char path[4096];
+    const uint64_t next = t->st.next_episode;
+    struct to_read r = {
+        .next = next, .capacity = t->cfg->replay.capacity, .below = next, .first = next};
     snprintf(path, sizeof path, "%s/run.db", t->c.run_dir);
     int err = store_open_read(&t->read, path);
     if (!err)
         err = metrics_open(&t->metrics, t->c.run_dir, t->st.iteration);
-    for (uint64_t no = 0; no < t->st.next_episode && !err; no++) {
+    if (!err)
+        err = store_lengths(t->read, KIND_TRAIN, next, count_episode, &r);
+    if (!err && r.below > 0)
+        err = lacks(r.below - 1);
+    if (!err)
+        replay_skip(t->replay, r.skipped);
+    for (uint64_t no = r.first; no < next && !err; no++) {
         unsigned char *body = NULL;
         struct wire_episode e;
         size_t n = 0;
         err = store_load(t->read, KIND_TRAIN, no, NULL, &body, &n);
         if (err == ERR_NOTFOUND)
-            err = err_set(ERR_CORRUPT, "run.db lacks episode %llu, which the checkpoint needs",
-                          (unsigned long long)no);
+            err = lacks(no);
         if (!err)
             err = wire_episode_parse(&e, body, n);
         if (!err)
@@ -252,8 +289,9 @@ int trainer_rebuild(struct trainer *t)
         if (!err && no % 64 == 0 && port_stopping(t->c.port))
             err = err_set(ERR_INTERRUPTED, "stopped while reading stored episodes");
     }
-    if (!err && t->st.next_episode)
-        log_info("replay rebuilt", "episodes=%llu records=%zu",
-                 (unsigned long long)t->st.next_episode, replay_len(t->replay));
+    if (!err && next)
+        log_info("replay rebuilt", "episodes=%llu read=%llu records=%zu",
+                 (unsigned long long)next, (unsigned long long)(next - r.first),
+                 replay_len(t->replay));
     return err;
 }

@@ -50,14 +50,18 @@ int rundir_of(const char *path, char out[RUN_PATH])
 
 int rundir_config(const char *run_dir, struct config *out)
 {
-    char path[RUN_PATH + 32];
     struct config_builder *b = NULL;
-    snprintf(path, sizeof path, "%s/config.yaml", run_dir);
     int err = config_begin(&b);
     if (!err)
-        err = config_file(b, path);
-    if (!err)
-        err = config_finish(b, out);
+        err = rundir_config_under(run_dir, b, out);
     config_end(b);
     return err;
+}
+
+int rundir_config_under(const char *run_dir, struct config_builder *b, struct config *out)
+{
+    char path[RUN_PATH + 32];
+    snprintf(path, sizeof path, "%s/config.yaml", run_dir);
+    int err = config_file(b, path);
+    return err ? err : config_finish(b, out);
 }

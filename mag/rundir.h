@@ -20,5 +20,7 @@ int rundir_of(const char *path, char out[RUN_PATH]);
 
 /* Settings of a run: its config.yaml. ERR_NOTFOUND, ERR_CONFIG. */
 int rundir_config(const char *run_dir, struct config *out);
+/* The same under the settings that a command line has put into the builder. */
+int rundir_config_under(const char *run_dir, struct config_builder *b, struct config *out);
 
 #endif

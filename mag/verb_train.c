@@ -22,6 +22,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "env/env.h"
+#include "learner/ckpt.h"
+#include "learner/schedule.h"
 #include "net/link.h"
 #include "par/pool.h"
 
@@ -386,11 +388,33 @@ static void clean_up(struct team *t)
     rmdir(t->ipc_dir);
 }
 
+/* A bound that came before the iterations is named, with the way to go on. */
+static void say_complete(const struct team *t)
+{
+    char path[RUN_PATH], line[RUN_PATH + 256];
+    struct ckpt_state st = {0};
+    const char *bound = NULL;
+    uint64_t wanted = t->cfg.train.stop.iterations;
+    int err = ckpt_find(t->run_dir, path, sizeof path);
+    if (!err)
+        err = ckpt_read_state(path, &st, NULL);
+    if (!err && wanted && st.iteration && st.iteration <= wanted)
+        bound = schedule_stop(&t->cfg, &st, st.elapsed_s);
+    snprintf(line, sizeof line, "training is complete");
+    if (bound)
+        snprintf(line, sizeof line,
+                 "training is complete: train.stop.%s is reached after %llu of %llu iterations; "
+                 "for more: mag resume %s train.stop.%s=0",
+                 bound, (unsigned long long)st.iteration - 1, (unsigned long long)wanted,
+                 t->run_dir, bound);
+    say(t, line);
+}
+
 /* What was done and how long each phase took, then how well the team plays. */
 static int final_report(struct team *t)
 {
     char *summary[] = {"inspect", t->run_dir, NULL};
-    say(t, "training is complete");
+    say_complete(t);
     if (!t->quiet)
         verb_inspect(2, summary);
     if (t->no_eval)
@@ -476,49 +500,64 @@ int verb_train(int argc, char **argv)
     return status;
 }
 
+/* The run's settings with those of the command line over them; what its bits depend on stays. */
+static int resume_config(const struct args *a, struct config *out)
+{
+    char run_dir[RUN_PATH];
+    struct config before;
+    int err = rundir_of(a->word[0], run_dir);
+    if (!err)
+        err = rundir_config(run_dir, &before);
+    if (err)
+        return fail(EXIT_DATA, a->verb, "%s", err_text());
+    if (rundir_config_under(run_dir, a->builder, out))
+        return fail(EXIT_CONFIG, a->verb, "%s", err_text());
+    const char *key = config_run_difference(&before, out);
+    if (key)
+        return fail(
+            EXIT_CONFIG, a->verb,
+            "%s belongs to the run and stays as it is: leave it out, or start a new run", key);
+    if (strlen(run_dir) >= sizeof out->run_dir)
+        return fail(EXIT_DATA, a->verb, "the path of the run is too long: %s", run_dir);
+    memcpy(out->run_dir, run_dir, strlen(run_dir) + 1);
+    return check_counts(out, a->verb);
+}
+
 int verb_resume(int argc, char **argv)
 {
     struct team *t = calloc(1, sizeof *t);
-    if (!t)
+    struct config_builder *builder = NULL;
+    if (!t || config_begin(&builder)) {
+        free(t);
         return fail(EXIT_INTERNAL, argv[0], "out of memory");
-    const char *iterations = NULL;
+    }
     const struct flag flags[] = {
-        {"iterations", NULL, "K", &iterations, NULL, "go on until iteration K instead"},
+        {"iterations", "train.stop.iterations", "K", NULL, NULL,
+         "go on until iteration K instead"},
+        {"actors", "workers.actors", "A", NULL, NULL, "actor processes"},
+        {"planners", "workers.planners", "B", NULL, NULL, "planner processes"},
         {"quiet", NULL, NULL, NULL, &t->quiet, "no progress lines"},
         {"no-eval", NULL, NULL, NULL, &t->no_eval, "no evaluation at the end"},
         {0},
     };
     struct args a = {
         .verb = argv[0],
-        .usage = "RUN",
-        .about = "Goes on with a run that was stopped or killed, with its own settings.",
+        .usage = "RUN [flags] [key=value ...]",
+        .about = "Goes on with a run that was stopped, killed or complete, with its own "
+                 "settings. Those that\ndo not change what is computed may be given anew, "
+                 "e.g. train.stop.seconds=3600.",
         .flags = flags,
+        .builder = builder,
         .words_min = 1,
         .words_max = 1};
-    unsigned long long until = 0;
     int status = args_parse(&a, argc, argv);
-    if (!status && iterations)
-        status = args_number("iterations", iterations, 1, (1u << 24) - 1, &until);
-    if (status) {
-        free(t);
-        return status == ARGS_HELP ? EXIT_OK : status;
-    }
-    char run_dir[RUN_PATH];
-    int err = rundir_of(a.word[0], run_dir);
-    if (!err)
-        err = rundir_config(run_dir, &t->cfg);
-    if (err) {
-        free(t);
-        return fail(EXIT_DATA, argv[0], "%s", err_text());
-    }
-    if (strlen(run_dir) >= sizeof t->cfg.run_dir) {
-        free(t);
-        return fail(EXIT_DATA, argv[0], "the path of the run is too long: %s", run_dir);
-    }
-    memcpy(t->cfg.run_dir, run_dir, strlen(run_dir) + 1);
-    if (until)
-        t->cfg.train.stop.iterations = until;
-    status = run_team(t);
+    if (!status)
+        status = resume_config(&a, &t->cfg);
+    config_end(builder);
+    if (!status)
+        status = run_team(t);
+    else if (status == ARGS_HELP)
+        status = EXIT_OK;
     free(t);
     return status;
 }

@@ -118,6 +118,19 @@ int config_run_yaml(const struct config *c, char **out, size_t *n)
     return 0;
 }
 
+const char *config_run_difference(const struct config *a, const struct config *b)
+{
+    char in_a[CONFIG_TEXT], in_b[CONFIG_TEXT];
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        config_value_text(in_a, a, key);
+        config_value_text(in_b, b, key);
+        if (key->scope == CFG_RUN && strcmp(in_a, in_b) != 0)
+            return key->path;
+    }
+    return NULL;
+}
+
 void config_digest(const struct config *c, struct digest *out)
 {
     struct digest_state s;

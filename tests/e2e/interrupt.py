@@ -36,9 +36,16 @@ def one_interrupt(team):
     mag.check(resume in p.text(), "the resume command is not printed\n" + p.tail())
     before = mag.inspect(team.path("once"))
     mag.check(before["iterations"] >= 1, "nothing was saved")
-    mag.run(*resume.split()[1:], "--iterations", before["iterations"] + 2, "--no-eval")
+    resume = resume.split()[1:]
+    mag.run(*resume, "--iterations", before["iterations"] + 2, "--no-eval")
     after = mag.inspect(team.path("once"))
     mag.check(after["iterations"] == before["iterations"] + 2, "resumed to %d" % after["iterations"])
+    done = mag.run(*resume, "train.stop.seconds=1", "--iterations", after["iterations"] + 1, "--no-eval")
+    mag.check(mag.inspect(team.path("once"))["iterations"] == after["iterations"], "a second was over: it should not go on")
+    mag.check("train.stop.seconds is reached after %d of" % after["iterations"] in done.stdout, done.stdout)
+    mag.run(*resume, "train.stop.seconds=0", "--actors", "1", "--no-eval")
+    after = mag.inspect(team.path("once"))
+    mag.check(after["iterations"] == before["iterations"] + 3, "resumed under other bounds to %d" % after["iterations"])
     mag.check(after["ppo"]["rows"] == after["ppo"]["rows_from_results"], str(after["ppo"]))
 
 
@@ -125,6 +132,9 @@ def mistakes(team):
         (["train", "--map", "3m", "--run-dir", "/proc/none"], ["/proc/none"], None),
         (["resume", team.path("none")], ["none"], 65),
         (["resume", team.dir], ["config.yaml"], 65),
+        (["resume", run, "net.width=64"], ["net.width", "belongs to the run"], 78),
+        (["resume", run, "--planners", "0"], ["planners"], 78),
+        (["resume", run, "train.stop.secnds=9"], ["train.stop.secnds", "train.stop.seconds"], 78),
         (["eval", team.path("none")], ["none"], None),
         (["inspect"], ["inspect"], 64),
         (["inspect", run, "--hahs"], ["--hahs", "--hash"], 64),

@@ -38,6 +38,7 @@ POINTS = [
 CUTS = [("train.collect", 4), ("train.model", 20), ("train.rm", 14), ("ppo.minibatch", 20)]
 TIMED = 3
 MANY = 40
+LONG = {"collect.episodes": 6, "replay.capacity": 400}  # most episodes are overwritten before it ends
 
 
 def stored_before(run):
@@ -117,7 +118,7 @@ def at_a_time(team, name, seconds, want):
 def stopped_again_and_again(team, rng, want):
     """SIGINT at seeded times, cuts inside every phase: six stops and resumes of one longer run."""
     run, stops = team.path("stops"), 0
-    p = team.start("stops-0", *team.train_words("stops", iterations=MANY))
+    p = team.start("stops-0", *team.train_words("stops", iterations=MANY, changes=LONG))
     while p.running() and stops < 12:
         time.sleep(rng.uniform(0.25, 0.9))
         p.signal(signal.SIGINT)
@@ -131,16 +132,23 @@ def stopped_again_and_again(team, rng, want):
     mag.say("stopped %d times; cuts: %s" % (stops, sorted(cuts(team))))
     mag.check(stops >= 3, "too few stops to mean anything")
     mag.check(mag.hash_of(run) == want, "stops: another hash")
+    rebuilt = told(team, "replay rebuilt")
+    mag.check(any(l["read"] < l["episodes"] for l in rebuilt), "every episode was read again: %s" % rebuilt[-1:])
     o = mag.inspect(run)
     mag.check(o["ppo"]["rows"] == o["ppo"]["rows_from_results"], str(o["ppo"]))
     mag.check(len(set(map(lambda u: tuple(u.values())[1:], o["updates"]))) == 1, "updates %s" % o["updates"])
 
 
-def cuts(team):
-    """The phases in which checkpoints of a stop were taken."""
+def told(team, event):
+    """Lines of the learner's log about an event."""
     with open(team.path("stops", "logs", "learner.log")) as f:
         lines = [json.loads(line) for line in f if line.startswith("{")]
-    return {l["phase"] for l in lines if l.get("event") == "checkpoint written"}
+    return [l for l in lines if l.get("event") == event]
+
+
+def cuts(team):
+    """The phases in which checkpoints of a stop were taken."""
+    return {l["phase"] for l in told(team, "checkpoint written")}
 
 
 def restarted_by_train(team, want):
@@ -180,7 +188,7 @@ def kill_resume():
                 mag.say("kill %2d: all processes after %.3f s" % (len(POINTS) + i + 1, seconds))
                 at_a_time(team, "time%d" % i, seconds, want)
         if not only or "stops" in only:
-            stopped_again_and_again(team, rng, mag.hash_of(team.train("many", iterations=MANY)))
+            stopped_again_and_again(team, rng, mag.hash_of(team.train("many", iterations=MANY, changes=LONG)))
         if not only or "restart" in only:
             restarted_by_train(team, want)
 

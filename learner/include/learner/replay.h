@@ -20,6 +20,9 @@ size_t replay_bytes(size_t capacity, size_t N, size_t O, size_t A);
  * shape. */
 int replay_add(struct replay *r, const struct wire_episode *e, const struct draws *draws);
 
+/* Records of an episode of T steps: an end by anything but the time limit adds two. */
+size_t replay_records(uint32_t T, bool limit);
+
 /* Resume: count `records` as written without having them, for episodes that later ones
  * overwrite anyway. Sampling is only right once they are overwritten. */
 void replay_skip(struct replay *r, size_t records);

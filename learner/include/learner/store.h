@@ -61,10 +61,16 @@ int store_stream(struct store *s, const unsigned char worker_id[WIRE_ID], uint64
  * evaluations stay and are replaced when their round is played again. */
 int store_rewind(struct store *s, uint64_t iteration, uint64_t next_episode);
 
-/* One stored training episode by number, its message body decompressed into *body (malloc'ed).
- * ERR_NOTFOUND. kind eval likewise. */
+/* One stored episode of training or evaluation by number, its message body decompressed into
+ * *body (malloc'ed). Orphans have no number. ERR_NOTFOUND. */
 int store_load(struct store *s, enum wire_kind kind, uint64_t episode_no,
                struct digest *set_digest, unsigned char **body, size_t *n);
+/* Lengths of the episodes with numbers below `below`, from the last one down, orphans left out:
+ * each(arg, episode_no, T, ended by the limit). Ends at once with what `each` returns if that is
+ * not 0. */
+typedef int store_length_fn(void *arg, uint64_t episode_no, uint32_t T, bool limit);
+int store_lengths(struct store *s, enum wire_kind kind, uint64_t below, store_length_fn *each,
+                  void *arg);
 int store_mark_orphan(struct store *s, enum wire_kind kind, uint64_t episode_no);
 
 #endif

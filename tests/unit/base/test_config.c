@@ -276,6 +276,21 @@ START_TEST(in_lockstep_precision_auto_is_float32_and_half_is_kept)
 }
 END_TEST
 
+START_TEST(the_first_difference_that_matters_to_a_run_is_named)
+{
+    struct config other;
+    finish();
+    other = c;
+    ck_assert_ptr_null(config_run_difference(&c, &other));
+    other.train.stop.seconds = 9; /* of scope role */
+    other.compute.threads = 9;    /* local */
+    ck_assert_ptr_null(config_run_difference(&c, &other));
+    other.net.width = 64;
+    other.lr.model = 1;
+    ck_assert_str_eq(config_run_difference(&c, &other), "net.width");
+}
+END_TEST
+
 static const struct {
     const char *a, *b, *c; /* assignments; NULL: none */
     const char *says;      /* NULL: accepted */
@@ -465,6 +480,7 @@ int main(void)
     tcase_add_test(t, what_is_printed_reads_back_to_the_same_bytes);
     tcase_add_test(t, workers_get_what_the_digest_covers_and_nothing_local);
     tcase_add_loop_test(t, a_wrong_value_is_refused_with_the_remedy, 0, COUNT(refused));
+    tcase_add_test(t, the_first_difference_that_matters_to_a_run_is_named);
     tcase_add_loop_test(t, in_lockstep_precision_auto_is_float32_and_half_is_kept, 0, 3);
     tcase_add_loop_test(t, values_that_do_not_fit_together_are_refused, 0, COUNT(together));
     tcase_add_loop_test(t, yaml_is_read_and_its_traps_are_refused, 0, COUNT(files));

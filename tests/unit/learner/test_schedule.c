@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lockstep's counts and where a resumed run goes on. */
-#include "schedule.h"
+#include "learner/schedule.h"
 
 #include <check.h>
 #include <stdlib.h>

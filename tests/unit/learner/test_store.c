@@ -403,6 +403,93 @@ START_TEST(a_body_damaged_inside_the_file_is_noticed)
 }
 END_TEST
 
+/* ----------------------------------------------------------------------------- as it grows */
+
+struct lengths {
+    uint64_t no[8];
+    uint32_t T[8];
+    bool limit[8];
+    int n, stop_after;
+};
+static int note_length(void *arg, uint64_t episode_no, uint32_t T, bool limit)
+{
+    struct lengths *l = arg;
+    l->no[l->n] = episode_no;
+    l->T[l->n] = T;
+    l->limit[l->n++] = limit;
+    return l->n == l->stop_after ? ERR_INTERRUPTED : 0;
+}
+
+START_TEST(lengths_come_from_the_last_episode_down)
+{
+    struct lengths l = {.n = 0};
+    for (uint64_t no = 0; no < 5; no++) {
+        struct wire_episode e = episode(1, no + 1, KIND_TRAIN, no);
+        e.T = (uint32_t)(10 + no);
+        e.end = no == 2 ? END_LIMIT : no == 1 ? END_ABORT : END_TERMINAL;
+        add_as(&e, 0, no == 3);
+    }
+    struct wire_episode other = episode(1, 6, KIND_EVAL, 1);
+    add_as(&other, 0, false);
+    ck_assert_int_eq(store_lengths(s, KIND_TRAIN, 4, note_length, &l), 0);
+    ck_assert_int_eq(l.n, 3); /* 3 is an orphan, 4 is not below 4 */
+    for (int i = 0; i < 3; i++) {
+        ck_assert_uint_eq(l.no[i], (uint64_t)(2 - i));
+        ck_assert_uint_eq(l.T[i], (uint32_t)(12 - i));
+        ck_assert_int_eq(l.limit[i], i == 0);
+    }
+    l = (struct lengths){.stop_after = 2};
+    ck_assert_int_eq(store_lengths(s, KIND_TRAIN, 4, note_length, &l), ERR_INTERRUPTED);
+    ck_assert_int_eq(l.n, 2);
+}
+END_TEST
+
+static sqlite3 *opened; /* the connection of the last store_open */
+static int note_connection(sqlite3 *db, const char **why,
+                           const struct sqlite3_api_routines *api)
+{
+    (void)why;
+    (void)api;
+    opened = db;
+    return SQLITE_OK;
+}
+
+/* A run of days has a million episodes: what is asked for each of them must be found by an index. */
+START_TEST(no_statement_reads_a_whole_table)
+{
+    const char *sql;
+    struct lengths l = {.n = 0};
+    unsigned char worker[WIRE_ID] = {1};
+    uint64_t durable, bits;
+    enum store_added added;
+    struct digest d = digest_nr(1);
+    ck_assert_int_eq(sqlite3_auto_extension((void (*)(void))note_connection), SQLITE_OK);
+    reopen();
+    sqlite3_reset_auto_extension();
+    for (uint64_t no = 1; no <= 40; no++)
+        add(1, no, no);
+    ck_assert_int_eq(store_commit(s), 0);
+    add(1, 40, 40);
+    check_body(7);
+    ck_assert_int_eq(store_mark_orphan(s, KIND_TRAIN, 9), 0);
+    ck_assert_int_eq(store_lengths(s, KIND_TRAIN, 5, note_length, &l), 0);
+    ck_assert_int_eq(store_job(s, 3, worker, 1, 2, &d, &added), 0);
+    ck_assert_int_eq(store_seen(s, worker, 7, 41), 0);
+    ck_assert_int_eq(store_stream(s, worker, 7, &durable, &bits), 0);
+    ck_assert_int_eq(store_metric(s, 1, "a", 2), 0);
+    ck_assert_int_eq(store_eval(s, 1, 1, true, 1, 2, 3), 0);
+    ck_assert_int_eq(store_worker(s, worker, "actor", 1), 0);
+    ck_assert_int_eq(store_commit(s), 0);
+    ck_assert_ptr_nonnull(opened);
+    for (sqlite3_stmt *q = sqlite3_next_stmt(opened, NULL); q;
+         q = sqlite3_next_stmt(opened, q)) {
+        sql = sqlite3_sql(q);
+        ck_assert_msg(sqlite3_stmt_status(q, SQLITE_STMTSTATUS_FULLSCAN_STEP, 0) == 0, "%s",
+                      sql);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("store");
@@ -426,6 +513,8 @@ int main(void)
     tcase_add_test(t, a_damaged_or_foreign_file_is_refused);
     tcase_add_test(t, a_store_of_another_version_is_refused_by_name);
     tcase_add_test(t, a_body_damaged_inside_the_file_is_noticed);
+    tcase_add_test(t, lengths_come_from_the_last_episode_down);
+    tcase_add_test(t, no_statement_reads_a_whole_table);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
