@@ -402,11 +402,12 @@ static void say_complete(const struct team *t)
         bound = schedule_stop(&t->cfg, &st, st.elapsed_s);
     snprintf(line, sizeof line, "training is complete");
     if (bound)
-        snprintf(line, sizeof line,
-                 "training is complete: train.stop.%s is reached after %llu of %llu iterations; "
-                 "for more: mag resume %s train.stop.%s=0",
-                 bound, (unsigned long long)st.iteration - 1, (unsigned long long)wanted,
-                 t->run_dir, bound);
+        snprintf(
+            line, sizeof line,
+            "training is complete: train.stop.%s is reached after %llu of %llu iterations; "
+            "for more: mag resume %s train.stop.%s=0",
+            bound, (unsigned long long)st.iteration - 1, (unsigned long long)wanted, t->run_dir,
+            bound);
     say(t, line);
 }
 
