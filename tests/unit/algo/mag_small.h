@@ -185,6 +185,51 @@ static inline void batch_imagine(struct batch *b, struct small *s, size_t thread
     pool_close(pool);
 }
 
+/* All that an update needs: two epochs of PPO, two passes of R_m, the whole of s in a batch. */
+struct learning {
+    struct pool *pool;
+    struct mag_train *t;
+    struct mag_imagine *im;
+    struct batch b;
+};
+
+static inline void learning_open(struct learning *l, struct small *s, size_t threads,
+                                 size_t minibatch)
+{
+    s->cfg.train.ppo_epochs = 2;
+    s->cfg.rm.passes = 2;
+    *l = (struct learning){0};
+    batch_open(&l->b, s, SMALL_B);
+    struct mag_train_cfg tc = {.W = SMALL_W,
+                               .B = SMALL_B,
+                               .S = l->b.S,
+                               .rows_max = l->b.S * l->b.rows.steps,
+                               .minibatch = minibatch,
+                               .cfg = &s->cfg};
+    struct mag_imagine_cfg ic = {.W = SMALL_W, .windows_max = SMALL_B, .cfg = &s->cfg};
+    ck_assert_int_eq(pool_open(&l->pool, threads), 0);
+    ck_assert_int_eq(mag_train_open(&l->t, s->m, &tc, l->pool), 0);
+    ck_assert_int_eq(mag_imagine_open(&l->im, s->m, &ic, l->pool), 0);
+}
+
+static inline void learning_close(struct learning *l)
+{
+    mag_imagine_close(l->im);
+    mag_train_close(l->t);
+    pool_close(l->pool);
+    batch_close(&l->b);
+}
+
+/* Rows of PPO from all windows of s; key: which batch it is. */
+static inline int learning_imagine(struct learning *l, struct small *s, uint64_t key)
+{
+    uint32_t row[SMALL_B];
+    for (uint32_t i = 0; i < SMALL_B; i++)
+        row[i] = i;
+    return mag_imagine_windows(l->im, &s->w, row, SMALL_B, &s->draws, key, &l->b.rows,
+                               &l->b.stats, NULL);
+}
+
 /* Whether every array of two batches of equal shape has the same bits. */
 static inline void batch_same(const struct batch *a, const struct batch *b,
                               const struct mag_dims *d)

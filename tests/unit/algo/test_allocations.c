@@ -8,46 +8,26 @@
 
 #include "alloc_count.h"
 #include "base/err.h"
-#include "nn/kern.h"
 #include "par/pool.h"
 
 enum { MINIBATCH = 48, ROUNDS = 4, ACTORS = 3, THREADS = 2 };
 
 static struct small *s;
-static struct pool *pool;
-static struct mag_train *t;
-static struct mag_imagine *im;
+static struct learning l;
 static struct mag_act *act;
-static struct batch b;
 
 static void setup(void)
 {
     pool_fp_mode();
     s = small_open(ISA_AUTO, 41);
-    s->cfg.train.ppo_epochs = 2;
-    s->cfg.rm.passes = 2;
-    b = (struct batch){0};
-    batch_open(&b, s, SMALL_B);
-    ck_assert_int_eq(pool_open(&pool, THREADS), 0);
-    struct mag_train_cfg tc = {.W = SMALL_W,
-                               .B = SMALL_B,
-                               .S = b.S,
-                               .rows_max = b.S * b.rows.steps,
-                               .minibatch = MINIBATCH,
-                               .cfg = &s->cfg};
-    struct mag_imagine_cfg ic = {.W = SMALL_W, .windows_max = SMALL_B, .cfg = &s->cfg};
-    ck_assert_int_eq(mag_train_open(&t, s->m, &tc, pool), 0);
-    ck_assert_int_eq(mag_imagine_open(&im, s->m, &ic, pool), 0);
-    ck_assert_int_eq(mag_act_open(&act, s->m, ACTORS, pool), 0);
+    learning_open(&l, s, THREADS, MINIBATCH);
+    ck_assert_int_eq(mag_act_open(&act, s->m, ACTORS, l.pool), 0);
 }
 
 static void teardown(void)
 {
     mag_act_close(act);
-    mag_imagine_close(im);
-    mag_train_close(t);
-    pool_close(pool);
-    batch_close(&b);
+    learning_close(&l);
     small_close(s);
 }
 
@@ -56,27 +36,24 @@ static void teardown(void)
 static int model_step(uint64_t k)
 {
     struct mag_model_stats st;
-    return mag_model_step(t, &s->w, &s->draws, k, &st);
+    return mag_model_step(l.t, &s->w, &s->draws, k, &st);
 }
 
 static int rm_step(uint64_t k)
 {
     struct mag_rm_stats st;
-    return mag_rm_step(t, &s->w, &s->draws, k, &st);
+    return mag_rm_step(l.t, &s->w, &s->draws, k, &st);
 }
 
 static int imagine(uint64_t k)
 {
-    uint32_t row[SMALL_B];
-    for (uint32_t i = 0; i < SMALL_B; i++)
-        row[i] = i;
-    return mag_imagine_windows(im, &s->w, row, SMALL_B, &s->draws, k, &b.rows, &b.stats, NULL);
+    return learning_imagine(&l, s, k);
 }
 
 static int ppo_batch(uint64_t k)
 {
     struct mag_ppo_stats st;
-    return mag_ppo_batch(t, &b.rows, &s->draws, k, &st, NULL);
+    return mag_ppo_batch(l.t, &l.b.rows, &s->draws, k, &st, NULL);
 }
 
 /* One environment step of one, two and three of the rows. */
@@ -103,10 +80,10 @@ static int score(uint64_t k)
 {
     float pred[SMALL_W * SMALL_B], label[SMALL_W * SMALL_B * 3];
     double planned[8], plain[8];
-    int err = mag_rm_score(t, &s->w, &s->draws, k, true, label, NULL, NULL, NULL, NULL);
+    int err = mag_rm_score(l.t, &s->w, &s->draws, k, true, label, NULL, NULL, NULL, NULL);
     if (!err)
-        err = mag_reward_score(t, &s->w, &s->draws, k, pred);
-    return err ? err : mag_compounding_error(im, &s->w, &s->draws, k, planned, plain);
+        err = mag_reward_score(l.t, &s->w, &s->draws, k, pred);
+    return err ? err : mag_compounding_error(l.im, &s->w, &s->draws, k, planned, plain);
 }
 
 static const struct {
@@ -172,7 +149,7 @@ static void every_entry(size_t calls[8])
     calls[6] = alloc_calls() - before;
     bug_on(err);
     arena_fini(&a);
-    pool_run(pool, one_in_task_1, NULL, 2);
+    pool_run(l.pool, one_in_task_1, NULL, 2);
     calls[7] = alloc_calls() - before;
 }
 

@@ -68,44 +68,22 @@ static void train_models(struct small *s, struct mag_train *t)
 static void update(char hex[DIGEST_HEX], enum cfg_isa isa, size_t threads)
 {
     struct small *s = small_open(isa, 51);
-    struct mag_imagine_cfg ic = {.W = SMALL_W, .windows_max = SMALL_B, .cfg = &s->cfg};
+    struct learning l;
     struct mag_ppo_stats ps;
-    struct mag_imagine *im;
-    struct mag_train *t;
-    struct pool *pool;
-    struct batch b = {0};
     struct digest_state h;
     struct digest d;
-    uint32_t row[SMALL_B];
-    for (uint32_t i = 0; i < SMALL_B; i++)
-        row[i] = i;
-    s->cfg.train.ppo_epochs = 2;
-    s->cfg.rm.passes = 2;
     s->cfg.train.clip_model = s->cfg.ppo.grad_clip = 0.01; /* so that norms reach the weights */
-    batch_open(&b, s, SMALL_B);
-    struct mag_train_cfg tc = {.W = SMALL_W,
-                               .B = SMALL_B,
-                               .S = b.S,
-                               .rows_max = b.S * b.rows.steps,
-                               .minibatch = MINIBATCH,
-                               .cfg = &s->cfg};
-    ck_assert_int_eq(pool_open(&pool, threads), 0);
-    ck_assert_int_eq(mag_train_open(&t, s->m, &tc, pool), 0);
-    ck_assert_int_eq(mag_imagine_open(&im, s->m, &ic, pool), 0);
-    train_models(s, t);
-    ck_assert_int_eq(
-        mag_imagine_windows(im, &s->w, row, SMALL_B, &s->draws, 0, &b.rows, &b.stats, NULL), 0);
-    ck_assert_int_eq(mag_ppo_batch(t, &b.rows, &s->draws, 0, &ps, NULL), 0);
+    learning_open(&l, s, threads, MINIBATCH);
+    train_models(s, l.t);
+    ck_assert_int_eq(learning_imagine(&l, s, 0), 0);
+    ck_assert_int_eq(mag_ppo_batch(l.t, &l.b.rows, &s->draws, 0, &ps, NULL), 0);
     ck_assert(!ps.skipped && ps.actor_steps && ps.critic_steps);
     digest_init(&h);
-    add_state(&h, s, t);
-    add_rows(&h, &b, &s->d);
+    add_state(&h, s, l.t);
+    add_rows(&h, &l.b, &s->d);
     digest_end(&h, &d);
     digest_hex(hex, &d);
-    mag_imagine_close(im);
-    mag_train_close(t);
-    pool_close(pool);
-    batch_close(&b);
+    learning_close(&l);
     small_close(s);
 }
 
