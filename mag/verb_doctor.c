@@ -64,8 +64,8 @@ static enum verdict check_cpu(const struct config *cfg, struct finding *f)
 static enum verdict check_cores(const struct config *cfg, struct finding *f)
 {
     size_t cores = pool_cores();
-    snprintf(f->text, TEXT, "%zu cores for 1 learner, %u actors, %u planners", cores,
-             cfg->workers.actors, cfg->workers.planners);
+    snprintf(f->text, TEXT, "%zu core%s for 1 learner, %u actors, %u planners", cores,
+             cores == 1 ? "" : "s", cfg->workers.actors, cfg->workers.planners);
     if (cores >= 2)
         return GOOD;
     snprintf(f->remedy, TEXT, "planning is most of the work: more cores help directly");
