@@ -35,7 +35,7 @@
 #include <zmq.h>
 
 enum {
-    EDGE_LOOKS_US = 50,         /* two looks at one socket, undisturbed, are a few apart */
+    EDGE_LOOKS_US = 10,         /* two looks at one socket, undisturbed, are a few apart */
     LINK_BATCH = 64,            /* messages of one turn */
     LINK_BATCH_BYTES = 8 << 20, /* bytes of one turn */
     LINK_BATCH_US = 2000,       /* time of one turn, microseconds */
