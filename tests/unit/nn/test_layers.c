@@ -433,14 +433,20 @@ END_TEST
 
 /* --------------------------------------------------------------------------------- threads */
 
+/* An attention after its backward pass: what is left to do are its weight gradients. */
+static size_t open_weight_jobs(struct fixture *f, uint64_t seed, struct dw_job jobs[6 * LAYERS])
+{
+    open_attention(f, seed, true);
+    attention_scalar(f);
+    attention_backward(f->k, &f->attention, &f->tape, f->dx, f->dy, 0, ROWS, f->scratch);
+    return attention_jobs(jobs, &f->attention, &f->tape, ROWS);
+}
+
 START_TEST(weight_gradients_do_not_depend_on_the_number_of_threads)
 {
     struct fixture f;
     struct dw_job jobs[6 * LAYERS];
-    open_attention(&f, 10, true);
-    attention_scalar(&f);
-    attention_backward(f.k, &f.attention, &f.tape, f.dx, f.dy, 0, ROWS, f.scratch);
-    const size_t n = attention_jobs(jobs, &f.attention, &f.tape, ROWS);
+    const size_t n = open_weight_jobs(&f, 10, jobs);
     dw_run(f.k, NULL, f.grad, false, jobs, n);
     for (size_t threads = 1; threads <= 4; threads++) {
         struct pool *pool = NULL;
@@ -478,10 +484,8 @@ START_TEST(fresh_weight_gradients_forget_what_was_there)
 {
     struct fixture f;
     struct dw_job jobs[6 * LAYERS];
-    open_attention(&f, 11, true);
-    attention_scalar(&f);
-    attention_backward(f.k, &f.attention, &f.tape, f.dx, f.dy, 0, ROWS, f.scratch);
-    check_fresh(&f, jobs, attention_jobs(jobs, &f.attention, &f.tape, ROWS));
+    const size_t n = open_weight_jobs(&f, 11, jobs);
+    check_fresh(&f, jobs, n);
     finish(&f);
     open_onehot(&f, 12); /* classes and actions that occur, and some that do not */
     const struct dw_job job = onehot_job(&f);
