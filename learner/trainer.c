@@ -571,7 +571,7 @@ static int open_parts(struct trainer *t)
     const struct env_spec *s = t->c.spec;
     size_t S = (cfg->replay.window - 2) * (size_t)cfg->train.windows;
     mag_dims_of(&t->dims, cfg, s->n_agents, s->obs, s->actions);
-    int err = pool_open(&t->pool, cfg->compute.threads ? cfg->compute.threads : pool_cores());
+    int err = pool_open(&t->pool, pool_team(cfg->compute.threads));
     if (!err)
         err = mag_model_open(&t->model, &t->dims, cfg->compute.isa);
     const struct mag_train_cfg tc = {

@@ -155,7 +155,7 @@ static int core_open(struct core *c, const struct config *cfg, double seconds)
         err = mag_model_open(&c->model, &c->d, cfg->compute.isa);
     }
     if (!err)
-        err = pool_open(&c->pool, cfg->compute.threads ? cfg->compute.threads : pool_cores());
+        err = pool_open(&c->pool, pool_team(cfg->compute.threads));
     if (err)
         return err;
     pool_fp_mode();

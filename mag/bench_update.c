@@ -580,7 +580,7 @@ static int open_core(struct bench *b)
     int err = mag_model_open(&b->model, &b->d, c->compute.isa);
     observing = false;
     if (!err)
-        err = pool_open(&b->pool, c->compute.threads ? c->compute.threads : pool_cores());
+        err = pool_open(&b->pool, pool_team(c->compute.threads));
     if (err)
         return err;
     pool_fp_mode();

@@ -16,7 +16,6 @@
 #include "par/pool.h"
 
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,7 +84,7 @@ static int open_model(struct player *p, const char *checkpoint)
     if (err)
         return err;
     mag_refresh(p->model, MAG_NEEDS_ACTOR);
-    err = pool_open(&p->pool, p->cfg.compute.threads ? p->cfg.compute.threads : pool_cores());
+    err = pool_open(&p->pool, pool_team(p->cfg.compute.threads));
     return err ? err : mag_act_open(&p->act, p->model, LANES, p->pool);
 }
 

@@ -149,7 +149,7 @@ int memory_budget(struct memory_budget *out, const struct config *cfg,
     if (err)
         return err;
     o.params = o.model->params.count * sizeof(float);
-    err = pool_open(&pool, cfg->compute.threads ? cfg->compute.threads : pool_cores());
+    err = pool_open(&pool, pool_team(cfg->compute.threads));
     if (!err)
         err = learner_parts(&out->learner, &o, pool);
     if (!err)

@@ -258,6 +258,11 @@ size_t pool_cores(void)
     return online > 0 ? (size_t)online : 1;
 }
 
+size_t pool_team(size_t asked)
+{
+    return asked ? asked : pool_cores();
+}
+
 void pool_run(struct pool *p, pool_fn *fn, void *arg, size_t tasks)
 {
     pool_fp_mode(); /* the caller computes too, and must round as the team does */

@@ -166,6 +166,8 @@ START_TEST(cores_are_those_this_process_may_use)
     size_t cores = pool_cores();
     sched_setaffinity(0, sizeof before, &before);
     ck_assert_uint_eq(cores, 1);
+    ck_assert_uint_eq(pool_team(0), pool_cores());
+    ck_assert_uint_eq(pool_team(3), 3);
 }
 END_TEST
 

@@ -17,6 +17,8 @@ void pool_close(struct pool *p);           /* NULL is a no-op; waits for the tea
 size_t pool_threads(const struct pool *p); /* of NULL: 1 */
 /* Cores this process may run on: affinity and container limits of cores counted. */
 size_t pool_cores(void);
+/* Threads of a team that may have all cores: `asked`, or with 0 as many as there are cores. */
+size_t pool_team(size_t asked);
 
 /* Run fn(arg, i, worker) for i in [0, tasks); returns when all are done. worker is in
  * [0, pool_threads) and names scratch space. One caller at a time; p == NULL runs inline. */
