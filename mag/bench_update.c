@@ -96,6 +96,10 @@ SLOT(PART_PRODUCT, layer, (double)M *(double)N *(double)K,
      (float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
       const float *bias, enum kern_act act, size_t M, size_t N, size_t K),
      (y, ldy, x, ldx, w, ldw, bias, act, M, N, K))
+SLOT(PART_PRODUCT, layer_packed, (double)M *(double)N *(double)K,
+     (float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t next,
+      const float *bias, enum kern_act act, size_t M, size_t N, size_t K, bool accumulate),
+     (y, ldy, x, ldx, w, next, bias, act, M, N, K, accumulate))
 SLOT(PART_PRODUCT, gemm_dw, (double)R *(double)N *(double)K,
      (float *dw, size_t ldw, const float *x, size_t ldx, const float *dy, size_t ldy, size_t R,
       size_t N, size_t K),
@@ -191,6 +195,8 @@ static void observe(const struct kern *real)
     USE(attn_backward), USE(relu), USE(elu), USE(sigmoid), USE(relu_backward);
     USE(elu_backward), USE(add), USE(drop), USE(drop_mask), USE(transpose), USE(fill_rows);
     USE(sum_rows), USE(dot_rows), USE(adam);
+    if (plain.layer_packed)
+        USE(layer_packed);
 #undef USE
 }
 

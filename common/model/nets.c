@@ -296,7 +296,7 @@ int nets_bind(struct nets *n, const struct nets_dims *d, const struct params *p,
 
 enum { REFRESH_MAX = 4 * ATTENTION_LAYERS + 4 + NET_HEADS * (HEAD_DEPTH + 2) + 32 };
 
-/* Layers with a transposed copy to rebuild. */
+/* Layers with copies to rebuild. */
 struct refresh {
     const struct kern *kern;
     struct linear *layer[REFRESH_MAX];
@@ -306,14 +306,14 @@ struct refresh {
 static void refresh_add(struct refresh *r, struct linear *l, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (l[i].wt)
+        if (l[i].wt || l[i].packed)
             r->layer[r->n++] = &l[i];
     bug_on(r->n + 4 * ATTENTION_LAYERS > REFRESH_MAX); /* room for attention's */
 }
 
 static void refresh_attention(struct refresh *r, struct attention *a)
 {
-    if (a->layers > 0 && a->layer[0].qkv.wt)
+    if (a->layers > 0 && (a->layer[0].qkv.wt || a->layer[0].qkv.packed))
         r->n += attention_linears(r->layer + r->n, a);
 }
 
@@ -354,6 +354,7 @@ void nets_refresh(struct nets *n, uint32_t groups, struct pool *pool)
         refresh_add(&r, n->action_info, 3);
     }
     if (groups >> NET_CRITIC & 1) {
+        refresh_add(&r, &n->critic_in.dense, 1);
         refresh_add(&r, n->critic_head, 2);
         refresh_attention(&r, &n->critic_attn);
     }
@@ -368,8 +369,10 @@ static void prepare_lin(const struct nets *n, const struct linear *l)
 {
     const size_t joint = n->d.N, rows[] = {0, NETS_BLOCK / joint * joint, joint};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        kern_prepare(n->kern, rows[i], l->out_pad, l->in, l->out_pad, l->in, l->ld,
-                     l->b != NULL);
+        if (l->packed)
+            kern_prepare_packed(n->kern, rows[i], l->out_pad, l->in, l->out_pad, l->in, true);
+        else
+            kern_prepare(n->kern, rows[i], l->out_pad, l->in, l->out_pad, l->in, l->ld, true);
 }
 
 static void prepare_attn(const struct nets *n, const struct attention *a)

@@ -60,6 +60,8 @@ static const struct kern *with_xsmm(const struct kern *plain)
             made.xsmm.products = "libxsmm";
             made.xsmm.gemm = xsmm_gemm;
             made.xsmm.layer = xsmm_layer;
+            if (plain->isa == ISA_AVX2)
+                made.xsmm.layer_packed = xsmm_layer_packed;
             made.xsmm.gemm_dw = xsmm_gemm_dw;
         }
     }
@@ -118,6 +120,13 @@ void kern_prepare(const struct kern *k, size_t M, size_t N, size_t K, size_t ldy
         xsmm_prepare(M, N, K, ldy, ldx, ldw, accumulate);
 }
 
+void kern_prepare_packed(const struct kern *k, size_t M, size_t N, size_t K, size_t ldy,
+                         size_t ldx, bool accumulate)
+{
+    if (k->layer_packed == xsmm_layer_packed)
+        xsmm_prepare_packed(M, N, K, ldy, ldx, accumulate);
+}
+
 void kern_prepare_dw(const struct kern *k, size_t R, size_t N, size_t K, size_t ldw, size_t ldx,
                      size_t ldy)
 {
@@ -158,6 +167,16 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* y = x w in the form that layers use. Any numbers will do as packed weights. */
+static void multiply(const struct kern *k, float *y, const float *x, const float *w, size_t M,
+                     size_t N, size_t K)
+{
+    if (k->layer_packed)
+        k->layer_packed(y, N, x, K, w, KERN_PAD * K, NULL, KERN_LINEAR, M, N, K, false);
+    else
+        k->gemm(y, N, x, K, w, N, M, N, K, false);
+}
+
 double kern_gflops(const struct kern *k, size_t M, size_t N, size_t K, double seconds)
 {
     const size_t np = kern_pad(N), floats = M * np + M * K + K * np;
@@ -167,12 +186,12 @@ double kern_gflops(const struct kern *k, size_t M, size_t N, size_t K, double se
     for (size_t i = 0; i < floats; i++)
         block[i] = 1.0f / (float)(1 + i % 7);
     float *y = block, *x = y + M * np, *w = x + M * K;
-    k->gemm(y, np, x, K, w, np, M, np, K, false); /* compile and warm up */
+    multiply(k, y, x, w, M, np, K); /* compile and warm up */
     const double begin = seconds_now();
     double spent = 0;
     size_t calls = 0;
     while (spent < seconds || calls == 0) {
-        k->gemm(y, np, x, K, w, np, M, np, K, false);
+        multiply(k, y, x, w, M, np, K);
         calls++;
         spent = seconds_now() - begin;
     }

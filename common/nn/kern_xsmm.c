@@ -8,7 +8,12 @@
  * HOW  Row-major Y = X W is column-major Y^T = W^T X^T, so LIBXSMM's m is a block of N, its n
  * a block of rows and its k is K. A call is cut into blocks of constant size; the rests get
  * kernels of their own, so every shape runs, and splitting K merely continues the chain from
- * memory. Kernels are found in a table of our own: open addressing, written under a mutex,
+ * memory.
+ *   An AVX2 kernel has registers for 32 columns of three rows and reads the weights anew for
+ * each three. Rows of a matrix lie a KiB apart, which the nearest cache keeps few of; so on AVX2
+ * layers hand over weights packed in columns of 32 (layer_packed), and weight gradients copy
+ * their blocks first.
+ *   Kernels are found in a table of our own: open addressing, written under a mutex,
  * read without one (an entry's key is complete before its function is published).
  *
  * GLOBAL  LIBXSMM's target and registry belong to the process, hence the one static table here
@@ -24,12 +29,20 @@
 
 enum {
     TABLE = 1 << 14, /* entries; a kernel beyond three quarters of it is computed by `plain` */
-    ROWS = 32,       /* rows of a block */
-    COLS = 256,      /* columns of a block */
     DEPTH = 256,     /* of a block's chain */
-    PANEL = 256,     /* rows that pass one block of weights: a multiple of ROWS */
-    DW_ROWS = 256,   /* rows of a block of the weight gradient's chain */
-    DW_COLS = 64,    /* weight rows (columns of x) of a block */
+    /* Weights as they lie: rows and columns of a block, rows that pass one block of weights. */
+    ROWS = 32,
+    COLS = 256,
+    PANEL = 256,
+    /* Packed weights: rows in threes, and a block of 32 KiB. */
+    PACKED_ROWS = 48,
+    PACKED_PANEL = 240,
+    /* Of the weight gradient: rows of a block, its columns of x and of dy; and where blocks are
+     * copied, to multiply 32 columns of dy at a time. */
+    DW_ROWS = 256,
+    DW_IN = 64,
+    DW_OUT = 64,
+    COPIED_ROWS = 128,
 };
 
 struct shape {
@@ -43,6 +56,7 @@ static struct {
     pthread_mutex_t lock;
     size_t used;
     struct kern plain;
+    bool copies; /* a weight gradient copies its blocks */
     struct entry entry[TABLE];
 } jit = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -102,6 +116,7 @@ bool xsmm_open(const struct kern *plain)
     libxsmm_set_target_archid(plain->isa == ISA_AVX512 ? LIBXSMM_X86_AVX512_CORE
                                                        : LIBXSMM_X86_AVX2);
     jit.plain = *plain;
+    jit.copies = plain->isa != ISA_AVX512;
     /* A host may refuse executable pages: see one kernel work before relying on any. */
     const libxsmm_smmfunction fn = kernel(32, 1, 1, 32, 1, 32, 0);
     if (!fn)
@@ -132,14 +147,33 @@ struct around {
     enum kern_act act;
 };
 
-/* One block of columns and depth: all M rows, whole blocks of ROWS and then the rest. */
+/* Where the weights of a call are and how it is cut. */
+struct weights {
+    const float *at;   /* the first block of columns */
+    size_t ld, next;   /* floats from row to row, from a block of columns to the next */
+    size_t rows, cols; /* of a block */
+    size_t panel;      /* rows that pass one block of weights: a multiple of `rows` */
+};
+
+static struct weights as_they_lie(const float *w, size_t ldw)
+{
+    return (struct weights){w, ldw, COLS, ROWS, COLS, PANEL};
+}
+
+static struct weights packed(const float *w, size_t next)
+{
+    return (struct weights){w, KERN_PAD, next, PACKED_ROWS, KERN_PAD, PACKED_PANEL};
+}
+
+/* One block of columns and depth: all M rows, whole blocks of `rows` and then the rest. */
 static void strip(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
-                  size_t M, size_t N, size_t K, bool accumulate, const struct around *a)
+                  size_t rows, size_t M, size_t N, size_t K, bool accumulate,
+                  const struct around *a)
 {
     for (size_t m = 0; m < M;) {
-        const size_t mb = least(ROWS, M - m);
+        const size_t mb = least(rows, M - m);
         const libxsmm_smmfunction fn = kernel(N, mb, K, ldw, ldx, ldy, accumulate);
-        const size_t end = mb == ROWS ? m + (M - m) / ROWS * ROWS : M;
+        const size_t end = mb == rows ? m + (M - m) / rows * rows : M;
         for (; m < end; m += mb) {
             if (a->bias)
                 jit.plain.fill_rows(y + m * ldy, ldy, a->bias, mb, N);
@@ -153,79 +187,140 @@ static void strip(float *y, size_t ldy, const float *x, size_t ldx, const float 
     }
 }
 
-/* DEPTH x COLS floats of weights stay in the second-level cache while PANEL rows pass; a chain
- * cut by depth goes on from memory, the same bits. */
-static void panels(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
+/* A block of weights stays in a near cache while a panel of rows passes; a chain cut by depth
+ * goes on from memory, the same bits. */
+static void panels(float *y, size_t ldy, const float *x, size_t ldx, const struct weights *w,
                    size_t M, size_t N, size_t K, bool accumulate, const struct around *a)
 {
-    for (size_t m = 0; m < M; m += PANEL)
-        for (size_t n = 0; n < N; n += COLS)
+    for (size_t m = 0; m < M; m += w->panel) {
+        const float *columns = w->at;
+        for (size_t n = 0; n < N; n += w->cols, columns += w->next)
             for (size_t k = 0; k < K; k += DEPTH) {
                 const struct around here = {.bias = a->bias && k == 0 ? a->bias + n : NULL,
                                             .act = k + DEPTH < K ? KERN_LINEAR : a->act};
-                strip(y + m * ldy + n, ldy, x + m * ldx + k, ldx, w + k * ldw + n, ldw,
-                      least(PANEL, M - m), least(COLS, N - n), least(DEPTH, K - k),
-                      accumulate || k > 0, &here);
+                strip(y + m * ldy + n, ldy, x + m * ldx + k, ldx, columns + k * w->ld, w->ld,
+                      w->rows, least(w->panel, M - m), least(w->cols, N - n),
+                      least(DEPTH, K - k), accumulate || k > 0, &here);
             }
+    }
 }
 
 void xsmm_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                size_t M, size_t N, size_t K, bool accumulate)
 {
+    const struct weights at = as_they_lie(w, ldw);
     bug_on(N % KERN_PAD != 0);
     if (K == 0 && !accumulate)
         jit.plain.fill_rows(y, ldy, NULL, M, N);
-    panels(y, ldy, x, ldx, w, ldw, M, N, K, accumulate, &(struct around){NULL, KERN_LINEAR});
+    panels(y, ldy, x, ldx, &at, M, N, K, accumulate, &(struct around){NULL, KERN_LINEAR});
 }
 
 void xsmm_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                 const float *bias, enum kern_act act, size_t M, size_t N, size_t K)
 {
+    const struct weights at = as_they_lie(w, ldw);
     bug_on(N % KERN_PAD != 0 || K == 0);
-    panels(y, ldy, x, ldx, w, ldw, M, N, K, true, &(struct around){bias, act});
+    panels(y, ldy, x, ldx, &at, M, N, K, true, &(struct around){bias, act});
+}
+
+void xsmm_layer_packed(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
+                       size_t next, const float *bias, enum kern_act act, size_t M, size_t N,
+                       size_t K, bool accumulate)
+{
+    const struct weights at = packed(w, next);
+    bug_on(N % KERN_PAD != 0 || K == 0);
+    panels(y, ldy, x, ldx, &at, M, N, K, accumulate || bias, &(struct around){bias, act});
+}
+
+static void dw_block(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
+                     size_t ldy, size_t R, size_t N, size_t K)
+{
+    const libxsmm_smmfunction fn = kernel(N, K, R, ldy, ldx, ldw, 3);
+    if (fn)
+        fn(dy, x, dw);
+    else
+        jit.plain.gemm_dw(dw, ldw, x, ldx, dy, ldy, R, N, K);
+}
+
+static void copy_block(float *to, size_t ld_to, const float *from, size_t ld, size_t rows,
+                       size_t cols)
+{
+    for (size_t r = 0; r < rows; r++, to += ld_to, from += ld) {
+        size_t c = 0;
+        for (; c + KERN_PAD <= cols; c += KERN_PAD)
+            memcpy(to + c, from + c, KERN_PAD * sizeof *to);
+        for (; c < cols; c++)
+            to[c] = from[c];
+    }
+}
+
+/* COPIED_ROWS rows and DW_OUT columns at most. */
+static void dw_copied(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
+                      size_t ldy, size_t R, size_t N, size_t K)
+{
+    _Alignas(64) float xs[COPIED_ROWS * DW_IN], dys[DW_OUT / KERN_PAD][COPIED_ROWS * KERN_PAD];
+    for (size_t n = 0; n < N; n += KERN_PAD)
+        copy_block(dys[n / KERN_PAD], KERN_PAD, dy + n, ldy, R, KERN_PAD);
+    for (size_t k = 0; k < K; k += DW_IN) {
+        const size_t kb = least(DW_IN, K - k);
+        copy_block(xs, DW_IN, x + k, ldx, R, kb);
+        for (size_t n = 0; n < N; n += KERN_PAD)
+            dw_block(dw + k * ldw + n, ldw, xs, DW_IN, dys[n / KERN_PAD], KERN_PAD, R, KERN_PAD,
+                     kb);
+    }
+}
+
+static void dw_as_it_lies(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
+                          size_t ldy, size_t R, size_t N, size_t K)
+{
+    for (size_t k = 0; k < K; k += DW_IN)
+        dw_block(dw + k * ldw, ldw, x + k, ldx, dy, ldy, R, N, least(DW_IN, K - k));
 }
 
 void xsmm_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
                   size_t ldy, size_t R, size_t N, size_t K)
 {
-    const size_t wide = 64;
+    const size_t rows = jit.copies ? COPIED_ROWS : DW_ROWS;
     bug_on(N % KERN_PAD != 0);
-    for (size_t r = 0; r < R; r += DW_ROWS) {
-        const size_t rb = least(DW_ROWS, R - r);
-        for (size_t n = 0; n < N; n += wide) {
-            const size_t nb = least(wide, N - n);
-            for (size_t k = 0; k < K; k += DW_COLS) {
-                const size_t kb = least(DW_COLS, K - k);
-                const libxsmm_smmfunction fn = kernel(nb, kb, rb, ldy, ldx, ldw, 3);
-                if (fn)
-                    fn(dy + r * ldy + n, x + r * ldx + k, dw + k * ldw + n);
-                else
-                    jit.plain.gemm_dw(dw + k * ldw + n, ldw, x + r * ldx + k, ldx,
-                                      dy + r * ldy + n, ldy, rb, nb, kb);
-            }
-        }
-    }
+    for (size_t r = 0; r < R; r += rows)
+        for (size_t n = 0; n < N; n += DW_OUT)
+            (jit.copies ? dw_copied : dw_as_it_lies)(dw + n, ldw, x + r * ldx, ldx,
+                                                     dy + r * ldy + n, ldy, least(rows, R - r),
+                                                     least(DW_OUT, N - n), K);
+}
+
+static void prepare(const struct weights *w, size_t M, size_t N, size_t K, size_t ldy,
+                    size_t ldx, bool accumulate)
+{
+    const size_t rows[] = {M == 0 || M >= w->rows ? w->rows : 0, M % w->panel % w->rows};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t n = 0; n < N && rows[i] > 0; n += w->cols)
+            for (size_t k = 0; k < K; k += DEPTH)
+                kernel(least(w->cols, N - n), rows[i], least(DEPTH, K - k), w->ld, ldx, ldy,
+                       accumulate || k > 0);
 }
 
 void xsmm_prepare(size_t M, size_t N, size_t K, size_t ldy, size_t ldx, size_t ldw,
                   bool accumulate)
 {
-    const size_t rest = M % ROWS;
-    for (size_t n = 0; n < N; n += COLS)
-        for (size_t k = 0; k < K; k += DEPTH) {
-            const size_t nb = least(COLS, N - n), kb = least(DEPTH, K - k);
-            if (M == 0 || M >= ROWS)
-                kernel(nb, ROWS, kb, ldw, ldx, ldy, accumulate || k > 0);
-            if (rest > 0)
-                kernel(nb, rest, kb, ldw, ldx, ldy, accumulate || k > 0);
-        }
+    const struct weights w = as_they_lie(NULL, ldw);
+    prepare(&w, M, N, K, ldy, ldx, accumulate);
+}
+
+void xsmm_prepare_packed(size_t M, size_t N, size_t K, size_t ldy, size_t ldx, bool accumulate)
+{
+    const struct weights w = packed(NULL, 0);
+    prepare(&w, M, N, K, ldy, ldx, accumulate);
 }
 
 void xsmm_prepare_dw(size_t R, size_t N, size_t K, size_t ldw, size_t ldx, size_t ldy)
 {
-    const size_t rows[] = {R >= DW_ROWS || R == 0 ? DW_ROWS : 0, R % DW_ROWS};
+    const size_t most = jit.copies ? COPIED_ROWS : DW_ROWS;
+    const size_t out = jit.copies ? KERN_PAD : DW_OUT;
+    const size_t rows[] = {R >= most || R == 0 ? most : 0, R % most};
     for (size_t i = 0; i < 2; i++)
-        for (size_t n = 0; n < N && rows[i] > 0; n += 64)
-            for (size_t k = 0; k < K; k += DW_COLS)
-                kernel(least(64, N - n), least(DW_COLS, K - k), rows[i], ldy, ldx, ldw, 3);
+        for (size_t n = 0; n < N && rows[i] > 0; n += out)
+            for (size_t k = 0; k < K; k += DW_IN)
+                kernel(least(out, N - n), least(DW_IN, K - k), rows[i],
+                       jit.copies ? KERN_PAD : ldy, jit.copies ? DW_IN : ldx, ldw, 3);
 }

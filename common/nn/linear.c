@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* linear.c - linear layers, one-hot first layers, the weight gradients of a step.
  *
- * A layer is a view into the parameter block; only the transposed copies are its own,
- * rebuilt by refresh. Weight gradients are collected as jobs and run together: each
+ * A layer is a view into the parameter block; only the transposed copies are its own. They and
+ * the packed ones, which all views of a block share, are rebuilt by refresh. Weight gradients are collected as jobs and run together: each
  * task is a strip of output columns of one layer, or the class rows of some categoricals, so
  * threads never share an output and every sum is one chain over all rows, whatever the number
  * of threads. */
@@ -30,6 +30,8 @@ void linear_bind(struct linear *l, const struct params *p, const char *weight, c
                          .ld = w->ld,
                          .wt_ld = param_stride(kern_pad(w->in)),
                          .w = p->value + w->offset,
+                         .packed = p->packed ? p->packed + w->offset : NULL,
+                         .next = w->in * KERN_PAD,
                          .w_at = w->offset,
                          .b_at = SIZE_MAX};
     if (bias) {
@@ -51,6 +53,8 @@ void linear_slice(struct linear *out, const struct linear *l, size_t row0, size_
     out->w_at += row0 * l->ld;
     out->b = NULL;
     out->b_at = SIZE_MAX;
+    if (l->packed)
+        out->packed += row0 * KERN_PAD;
     out->wt = NULL;
     out->half = NULL;
     out->hw = NULL;
@@ -66,9 +70,31 @@ void linear_want_input(struct linear *l, struct arena *a)
     l->wt = arena_must(a, linear_wt_bytes(l));
 }
 
+static void pack(struct linear *l)
+{
+    for (size_t n = 0; n < l->out_pad; n += KERN_PAD) {
+        float *to = l->packed + n / KERN_PAD * l->next;
+        for (size_t i = 0; i < l->in; i++)
+            memcpy(to + i * KERN_PAD, l->w + i * l->ld + n, KERN_PAD * sizeof *to);
+    }
+}
+
+static void transpose_packed(const struct kern *k, struct linear *l)
+{
+    for (size_t i = 0; i < l->in; i += KERN_PAD) {
+        const size_t rows = l->in - i < KERN_PAD ? l->in - i : KERN_PAD;
+        k->transpose(l->wt + i * l->out_pad, KERN_PAD, l->w + i * l->ld, l->ld, rows,
+                     l->out_pad);
+    }
+}
+
 void linear_refresh(const struct kern *k, struct linear *l)
 {
-    if (l->wt)
+    if (l->packed)
+        pack(l);
+    if (l->wt && k->layer_packed)
+        transpose_packed(k, l);
+    else if (l->wt)
         k->transpose(l->wt, l->wt_ld, l->w, l->ld, l->in, l->out_pad);
 }
 
@@ -105,14 +131,24 @@ static void half_layer(const struct kern *k, const struct linear *l, const float
     }
 }
 
+/* bias NULL: on top of y. */
+static void layer(const struct kern *k, const struct linear *l, const float *bias,
+                  enum kern_act act, float *y, size_t ldy, const float *x, size_t ldx, size_t M)
+{
+    if (l->half)
+        half_layer(k, l, bias, act, y, ldy, x, ldx, M);
+    else if (l->packed)
+        k->layer_packed(y, ldy, x, ldx, l->packed, l->next, bias, act, M, l->out_pad, l->in,
+                        !bias);
+    else
+        k->layer(y, ldy, x, ldx, l->w, l->ld, bias, act, M, l->out_pad, l->in);
+}
+
 void linear_layer(const struct kern *k, const struct linear *l, enum kern_act act, float *y,
                   size_t ldy, const float *x, size_t ldx, size_t M)
 {
     bug_on(!l->b);
-    if (l->half)
-        half_layer(k, l, l->b, act, y, ldy, x, ldx, M);
-    else
-        k->layer(y, ldy, x, ldx, l->w, l->ld, l->b, act, M, l->out_pad, l->in);
+    layer(k, l, l->b, act, y, ldy, x, ldx, M);
 }
 
 void linear_forward(const struct kern *k, const struct linear *l, float *y, size_t ldy,
@@ -124,17 +160,18 @@ void linear_forward(const struct kern *k, const struct linear *l, float *y, size
 void linear_add(const struct kern *k, const struct linear *l, enum kern_act act, float *y,
                 size_t ldy, const float *x, size_t ldx, size_t M)
 {
-    if (l->half)
-        half_layer(k, l, NULL, act, y, ldy, x, ldx, M);
-    else
-        k->layer(y, ldy, x, ldx, l->w, l->ld, NULL, act, M, l->out_pad, l->in);
+    layer(k, l, NULL, act, y, ldy, x, ldx, M);
 }
 
 void linear_backward_input(const struct kern *k, const struct linear *l, float *dx, size_t ldx,
                            const float *dy, size_t ldy, size_t M, bool accumulate)
 {
     bug_on(!l->wt);
-    k->gemm(dx, ldx, dy, ldy, l->wt, l->wt_ld, M, l->in_pad, l->out_pad, accumulate);
+    if (k->layer_packed)
+        k->layer_packed(dx, ldx, dy, ldy, l->wt, l->out_pad * KERN_PAD, NULL, KERN_LINEAR, M,
+                        l->in_pad, l->out_pad, accumulate);
+    else
+        k->gemm(dx, ldx, dy, ldy, l->wt, l->wt_ld, M, l->in_pad, l->out_pad, accumulate);
 }
 
 void linear_backward_weight(const struct kern *k, const struct linear *l, float *grad,
@@ -161,6 +198,7 @@ void onehot_bind(struct onehot *o, const struct params *p, const char *weight, c
     memset(o, 0, sizeof *o);
     linear_bind(&o->all, p, weight, bias);
     linear_slice(&o->cat, &o->all, cat0, C * K);
+    o->cat.packed = NULL; /* its rows are added up, not multiplied */
     if (dense_n > 0)
         linear_slice(&o->dense, &o->all, dense0, dense_n);
     o->C = C;

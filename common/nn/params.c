@@ -60,6 +60,12 @@ int params_carve(struct params *p, struct arena *arena)
     return 0;
 }
 
+int params_carve_packed(struct params *p, struct arena *arena)
+{
+    p->packed = arena_zalloc(arena, p->count * sizeof *p->packed);
+    return p->packed ? 0 : ERR_NOMEM;
+}
+
 size_t params_find(const struct params *p, const char *name)
 {
     for (size_t i = 0; i < p->n; i++)

@@ -75,6 +75,9 @@ static int lay_out(struct mag_model *m, const struct nets_dims *nd)
     if (err)
         return err;
     memset(m->params.value, 0, m->params.count * sizeof(float));
+    err = m->kern->layer_packed ? params_carve_packed(&m->params, &m->arena) : 0;
+    if (err)
+        return err;
     m->derived = ARENA_ZNEW(&m->arena, struct mag_derived, 1);
     err = nets_bind(&m->derived->nets, nd, &m->params, m->kern, false, &m->arena);
     if (!err)
@@ -99,7 +102,8 @@ int mag_model_open(struct mag_model **out, const struct mag_dims *d, enum cfg_is
     err = kern_get(isa, &m->kern);
     if (err)
         goto fail;
-    err = arena_init(&m->arena, table_bytes(&nd) + (floats + 64) * sizeof(float) +
+    const size_t blocks = m->kern->layer_packed ? 2 : 1;
+    err = arena_init(&m->arena, table_bytes(&nd) + blocks * (floats + 64) * sizeof(float) +
                                     sizeof(struct mag_derived) + nets_bytes(&nd, false) + 4096);
     if (err)
         goto fail;
@@ -126,9 +130,8 @@ void mag_model_close(struct mag_model *m)
 
 void mag_refresh_by(struct mag_model *m, uint32_t groups, struct pool *pool)
 {
-    nets_refresh(&m->derived->nets, groups, pool);
-    if (m->derived->train)
-        nets_refresh(m->derived->train, groups, pool);
+    /* one of them does: what both use, the packed weights, belongs to the parameters */
+    nets_refresh(m->derived->train ? m->derived->train : &m->derived->nets, groups, pool);
     for (uint32_t g = 0; g < MAG_GROUPS; g++)
         m->derived->version[g] += groups >> g & 1;
 }

@@ -47,6 +47,8 @@ static struct net_fixture *fixture(enum cfg_isa isa)
     ck_assert_int_eq(kern_get(isa, &k), 0);
     layout(&f->params, &f->d, &f->arena);
     ck_assert_int_eq(params_carve(&f->params, &f->arena), 0);
+    if (k->layer_packed)
+        ck_assert_int_eq(params_carve_packed(&f->params, &f->arena), 0);
     for (size_t i = 0; i < f->params.n; i++)
         init_uniform(&f->params, i, f->params.table[i].kind == PARAM_LINEAR ? 0.2 : 0.5,
                      &draws);

@@ -143,6 +143,53 @@ START_TEST(a_layer_is_bias_product_and_activation)
 }
 END_TEST
 
+/* [K][N] to [N/32][K][32], `next` floats from one to the next. */
+static float *pack(const float *w, size_t N, size_t K, size_t next)
+{
+    float *p = floats(N / KERN_PAD * next);
+    for (size_t k = 0; k < K; k++)
+        for (size_t n = 0; n < N; n++)
+            p[n / KERN_PAD * next + k * KERN_PAD + n % KERN_PAD] = w[k * N + n];
+    return p;
+}
+
+/* From a bias, from what is there, or from 0; `next` as a slice of a deeper layer has it. */
+START_TEST(a_layer_of_packed_weights_has_the_bits_of_one_that_is_not)
+{
+    static const struct shape s[] = {{32, 17}, {96, 256}, {288, 300}, {256, 64}};
+    static const size_t rows[] = {1, 31, 50, 300};
+    const struct kern *k = plain_table(_i), *ref = kern_ref();
+    struct rng r = seeded(8);
+    if (!k || !k->layer_packed)
+        return;
+    for (size_t i = 0; i < 4 * 4 * 9; i++) {
+        const size_t N = s[i % 4].N, K = s[i % 4].K, M = rows[i / 4 % 4];
+        const enum kern_act act = (enum kern_act)(i / 16 % 3);
+        const size_t from = i / 48, next = (K + i % 2) * KERN_PAD;
+        float *x = random_floats(&r, M * K, 1), *w = random_floats(&r, K * N, 1);
+        float *got = random_floats(&r, M * N, 1), *want = floats(M * N);
+        float *bias = random_floats(&r, N, 1), *p = pack(w, N, K, next);
+        memcpy(want, got, M * N * sizeof *want);
+        if (from == 0)
+            ref->fill_rows(want, N, bias, M, N);
+        naive(want, N, x, K, w, N, M, N, K, from < 2);
+        if (act != KERN_LINEAR)
+            (act == KERN_RELU ? ref->relu : ref->elu)(want, want, M * N);
+        k->layer_packed(got, N, x, K, p, next, from == 0 ? bias : NULL, act, M, N, K,
+                        from == 1);
+        ck_assert_msg(memcmp(got, want, M * N * sizeof *want) == 0,
+                      "%s: M %zu N %zu K %zu act %d from %zu", k->name, M, N, K, (int)act,
+                      from);
+        free(x);
+        free(w);
+        free(got);
+        free(want);
+        free(bias);
+        free(p);
+    }
+}
+END_TEST
+
 START_TEST(weight_gradients_are_one_chain_over_rows)
 {
     static const size_t rows[] = {1, 7, 40, 255, 256, 257, 600};
@@ -203,6 +250,8 @@ START_TEST(shapes_can_be_prepared_and_nothing_changes)
         return;
     kern_prepare(k, 0, 64, 33, 64, 33, 64, false);
     kern_prepare(k, 45, 64, 33, 64, 33, 64, true);
+    kern_prepare_packed(k, 0, 64, 33, 64, 33, true);
+    kern_prepare_packed(k, 45, 64, 33, 64, 33, false);
     kern_prepare_dw(k, 300, 64, 33, 64, 33, 64);
     check_rows(k, 64, 33, &r);
     ck_assert_double_gt(kern_gflops(k, 32, 64, 64, 0.001), 0);
@@ -291,6 +340,8 @@ int main(void)
     tcase_add_test(t, the_reference_is_one_chain_of_fused_multiply_adds);
     tcase_add_loop_test(t, a_row_has_the_same_bits_in_any_company, 0, 4 * TABLES);
     tcase_add_loop_test(t, a_layer_is_bias_product_and_activation, 0, PLAIN_TABLES);
+    tcase_add_loop_test(t, a_layer_of_packed_weights_has_the_bits_of_one_that_is_not, 0,
+                        PLAIN_TABLES);
     tcase_add_loop_test(t, weight_gradients_are_one_chain_over_rows, 0, TABLES);
     tcase_add_test(t, openblas_agrees_within_rounding);
     tcase_add_loop_test(t, shapes_can_be_prepared_and_nothing_changes, 0, TABLES);

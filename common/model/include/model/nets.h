@@ -117,8 +117,9 @@ void nets_add_params(struct params *p, const struct nets_dims *d);
 size_t nets_bytes(const struct nets_dims *d, bool backward);
 int nets_bind(struct nets *n, const struct nets_dims *d, const struct params *p,
               const struct kern *kern, bool backward, struct arena *a);
-/* Rebuild what is derived from the parameters of the groups in the mask 1 << group:
- * transposes. In parallel; a pool may be NULL. */
+/* Rebuild what is derived from the parameters of the groups in the mask 1 << group: transposes,
+ * and the packed weights that all views of the parameters share. In parallel; a pool may be
+ * NULL. */
 void nets_refresh(struct nets *n, uint32_t groups, struct pool *pool);
 
 /* Compile the product kernels of the forward functions ahead of time: for whole blocks of

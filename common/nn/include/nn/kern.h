@@ -78,6 +78,11 @@ struct kern {
      * gemm and relu or elu one after the other, while a block of y is in the nearest cache. */
     void (*layer)(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                   const float *bias, enum kern_act act, size_t M, size_t N, size_t K);
+    /* The same for weights packed in columns of 32, [N/32][K][32], `next` floats from one to the
+     * next; bias NULL and not accumulate: from 0. NULL where packing gains nothing. */
+    void (*layer_packed)(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
+                         size_t next, const float *bias, enum kern_act act, size_t M, size_t N,
+                         size_t K, bool accumulate);
     /* dw[K][N] += x[R][K]^T dy[R][N], rows ascending. */
     void (*gemm_dw)(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
                     size_t ldy, size_t R, size_t N, size_t K);
@@ -203,13 +208,17 @@ const struct kern *kern_ref(void);
 int kern_blas(const struct kern **out);
 
 /* Compile the product kernels of a shape ahead of time: rows M (0: only whole blocks of rows),
- * and for the weight gradient R rows. No-ops for tables without LIBXSMM. */
+ * the same for layer_packed, and for the weight gradient R rows. No-ops for tables without
+ * LIBXSMM. */
 void kern_prepare(const struct kern *k, size_t M, size_t N, size_t K, size_t ldy, size_t ldx,
                   size_t ldw, bool accumulate);
+void kern_prepare_packed(const struct kern *k, size_t M, size_t N, size_t K, size_t ldy,
+                         size_t ldx, bool accumulate);
 void kern_prepare_dw(const struct kern *k, size_t R, size_t N, size_t K, size_t ldw, size_t ldx,
                      size_t ldy);
 
-/* GFLOP/s of gemm on one core for M x N x K over about `seconds`. Allocates. < 0 on ERR_*. */
+/* GFLOP/s of a layer's product on one core for M x N x K over about `seconds`. Allocates. < 0 on
+ * ERR_*. */
 double kern_gflops(const struct kern *k, size_t M, size_t N, size_t K, double seconds);
 /* Who multiplies for a table, with its version: "LIBXSMM 1.17", "OpenBLAS 0.3.21", "own". */
 const char *kern_library(const struct kern *k);

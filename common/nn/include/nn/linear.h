@@ -3,7 +3,8 @@
  *
  * Weights lie in the parameter block as [in][ld] (nn/params.h). Outputs are [M][out_pad]:
  * padding columns come out 0 because the padding of w and b is 0. The gradient with respect to
- * the input needs a transposed copy, made by linear_refresh whenever parameters changed.
+ * the input needs a transposed copy, and some tables multiply packed weights (kern.h,
+ * layer_packed): linear_refresh makes both whenever parameters changed.
  *
  * Weight gradients are separate from the backward pass, because they are one chain over *all*
  * rows ascending (t, then row) while backward runs through time the other way. The backward
@@ -27,10 +28,13 @@ struct linear {
     size_t ld, wt_ld;                /* floats from row to row of w, of wt */
     const float *w;                  /* [in][ld], out_pad columns */
     const float *b;                  /* [out_pad]; NULL = none */
-    float *wt;                       /* [out_pad][wt_ld], NULL until linear_want_input */
-    size_t w_at, b_at;               /* offsets in the parameter block; b_at SIZE_MAX = none */
-    const struct kern_half *half;    /* forward products in half precision; NULL: in float32 */
-    uint16_t *hw;                    /* half: w as half_pack leaves it, else NULL */
+    float *packed;                   /* [out_pad/32][in][32], NULL = multiply w; the params' */
+    size_t next;                     /* floats from 32 columns of it to the next */
+    float *wt;                    /* NULL until linear_want_input; [out_pad][wt_ld], or packed
+                                        [in_pad/32][out_pad][32] where the table asks for it */
+    size_t w_at, b_at;            /* offsets in the parameter block; b_at SIZE_MAX = none */
+    const struct kern_half *half; /* forward products in half precision; NULL: in float32 */
+    uint16_t *hw;                 /* half: w as half_pack leaves it, else NULL */
 };
 
 /* Find weight and bias (NULL: none) by name. A missing name is a bug. p must be carved. */
@@ -41,7 +45,7 @@ void linear_slice(struct linear *out, const struct linear *l, size_t row0, size_
 /* Reserve the transposed copy (linear_wt_bytes), needed for linear_backward_input. */
 size_t linear_wt_bytes(const struct linear *l);
 void linear_want_input(struct linear *l, struct arena *a);
-/* Rebuild the transposed copy; no-op without one. */
+/* Rebuild the transposed and the packed copy, as far as there are any. */
 void linear_refresh(const struct kern *k, struct linear *l);
 /* Let the forward functions of this view compute in half precision, out of a packed
  * copy (linear_half_bytes of the arena) that linear_half_refresh fills; a no-op without one.

@@ -38,8 +38,9 @@ struct param {
 struct params {
     struct param *table;
     size_t n;
-    size_t count; /* floats of the whole block */
-    float *value; /* [count], 64-byte aligned */
+    size_t count;  /* floats of the whole block */
+    float *value;  /* [count], 64-byte aligned */
+    float *packed; /* NULL, or a second [count]: weights packed by linear_refresh */
 };
 
 /* Count-then-carve: add parameters (group by group: a group must be contiguous), then
@@ -48,6 +49,10 @@ int params_init(struct params *p, struct arena *arena, size_t max);
 size_t params_add(struct params *p, const char *name, enum param_kind kind, uint32_t group,
                   size_t out, size_t in);
 int params_carve(struct params *p, struct arena *arena);
+
+/* Reserve `packed`, for tables whose products ask for it (kern.h, layer_packed). After
+ * params_carve, before layers are bound. */
+int params_carve_packed(struct params *p, struct arena *arena);
 
 /* Floats from row to row of a matrix of so many columns, a multiple of PARAM_PAD. */
 size_t param_stride(size_t columns);
