@@ -370,7 +370,7 @@ static void prepare_lin(const struct nets *n, const struct linear *l)
     const size_t joint = n->d.N, rows[] = {0, NETS_BLOCK / joint * joint, joint};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (l->packed)
-            kern_prepare_packed(n->kern, rows[i], l->out_pad, l->in, l->out_pad, l->in, true);
+            kern_prepare_packed(n->kern, rows[i], l->in, l->out_pad, l->in, true);
         else
             kern_prepare(n->kern, rows[i], l->out_pad, l->in, l->out_pad, l->in, l->ld, true);
 }

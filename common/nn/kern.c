@@ -120,11 +120,11 @@ void kern_prepare(const struct kern *k, size_t M, size_t N, size_t K, size_t ldy
         xsmm_prepare(M, N, K, ldy, ldx, ldw, accumulate);
 }
 
-void kern_prepare_packed(const struct kern *k, size_t M, size_t N, size_t K, size_t ldy,
-                         size_t ldx, bool accumulate)
+void kern_prepare_packed(const struct kern *k, size_t M, size_t K, size_t ldy, size_t ldx,
+                         bool accumulate)
 {
     if (k->layer_packed == xsmm_layer_packed)
-        xsmm_prepare_packed(M, N, K, ldy, ldx, accumulate);
+        xsmm_prepare_packed(M, K, ldy, ldx, accumulate);
 }
 
 void kern_prepare_dw(const struct kern *k, size_t R, size_t N, size_t K, size_t ldw, size_t ldx,

@@ -26,7 +26,7 @@ void xsmm_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float
 /* Compile what a call of this shape would need. */
 void xsmm_prepare(size_t M, size_t N, size_t K, size_t ldy, size_t ldx, size_t ldw,
                   bool accumulate);
-void xsmm_prepare_packed(size_t M, size_t N, size_t K, size_t ldy, size_t ldx, bool accumulate);
+void xsmm_prepare_packed(size_t M, size_t K, size_t ldy, size_t ldx, bool accumulate);
 void xsmm_prepare_dw(size_t R, size_t N, size_t K, size_t ldw, size_t ldx, size_t ldy);
 
 void blas_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,

@@ -29,14 +29,13 @@
 
 enum {
     TABLE = 1 << 14, /* entries; a kernel beyond three quarters of it is computed by `plain` */
+    ROWS = 32,       /* rows of a block */
+    COLS = 256,      /* columns of a block */
     DEPTH = 256,     /* of a block's chain */
-    /* Weights as they lie: rows and columns of a block, rows that pass one block of weights. */
-    ROWS = 32,
-    COLS = 256,
-    PANEL = 256,
-    /* Packed weights: rows in threes, and a block of 32 KiB. */
+    PANEL = 256,     /* rows that pass one block of weights: a multiple of ROWS */
+    /* The same for packed weights: rows in threes. */
     PACKED_ROWS = 48,
-    PACKED_PANEL = 240,
+    PACKED_PANEL = 144,
     /* Of the weight gradient: rows of a block, its columns of x and of dy; and where blocks are
      * copied, to multiply 32 columns of dy at a time. */
     DW_ROWS = 256,
@@ -147,33 +146,14 @@ struct around {
     enum kern_act act;
 };
 
-/* Where the weights of a call are and how it is cut. */
-struct weights {
-    const float *at;   /* the first block of columns */
-    size_t ld, next;   /* floats from row to row, from a block of columns to the next */
-    size_t rows, cols; /* of a block */
-    size_t panel;      /* rows that pass one block of weights: a multiple of `rows` */
-};
-
-static struct weights as_they_lie(const float *w, size_t ldw)
-{
-    return (struct weights){w, ldw, COLS, ROWS, COLS, PANEL};
-}
-
-static struct weights packed(const float *w, size_t next)
-{
-    return (struct weights){w, KERN_PAD, next, PACKED_ROWS, KERN_PAD, PACKED_PANEL};
-}
-
-/* One block of columns and depth: all M rows, whole blocks of `rows` and then the rest. */
+/* One block of columns and depth: all M rows, whole blocks of ROWS and then the rest. */
 static void strip(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
-                  size_t rows, size_t M, size_t N, size_t K, bool accumulate,
-                  const struct around *a)
+                  size_t M, size_t N, size_t K, bool accumulate, const struct around *a)
 {
     for (size_t m = 0; m < M;) {
-        const size_t mb = least(rows, M - m);
+        const size_t mb = least(ROWS, M - m);
         const libxsmm_smmfunction fn = kernel(N, mb, K, ldw, ldx, ldy, accumulate);
-        const size_t end = mb == rows ? m + (M - m) / rows * rows : M;
+        const size_t end = mb == ROWS ? m + (M - m) / ROWS * ROWS : M;
         for (; m < end; m += mb) {
             if (a->bias)
                 jit.plain.fill_rows(y + m * ldy, ldy, a->bias, mb, N);
@@ -187,49 +167,72 @@ static void strip(float *y, size_t ldy, const float *x, size_t ldx, const float 
     }
 }
 
-/* A block of weights stays in a near cache while a panel of rows passes; a chain cut by depth
- * goes on from memory, the same bits. */
-static void panels(float *y, size_t ldy, const float *x, size_t ldx, const struct weights *w,
+/* DEPTH x COLS floats of weights stay in the second-level cache while PANEL rows pass; a chain
+ * cut by depth goes on from memory, the same bits. */
+static void panels(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                    size_t M, size_t N, size_t K, bool accumulate, const struct around *a)
 {
-    for (size_t m = 0; m < M; m += w->panel) {
-        const float *columns = w->at;
-        for (size_t n = 0; n < N; n += w->cols, columns += w->next)
+    for (size_t m = 0; m < M; m += PANEL)
+        for (size_t n = 0; n < N; n += COLS)
             for (size_t k = 0; k < K; k += DEPTH) {
                 const struct around here = {.bias = a->bias && k == 0 ? a->bias + n : NULL,
                                             .act = k + DEPTH < K ? KERN_LINEAR : a->act};
-                strip(y + m * ldy + n, ldy, x + m * ldx + k, ldx, columns + k * w->ld, w->ld,
-                      w->rows, least(w->panel, M - m), least(w->cols, N - n),
-                      least(DEPTH, K - k), accumulate || k > 0, &here);
+                strip(y + m * ldy + n, ldy, x + m * ldx + k, ldx, w + k * ldw + n, ldw,
+                      least(PANEL, M - m), least(COLS, N - n), least(DEPTH, K - k),
+                      accumulate || k > 0, &here);
             }
-    }
 }
 
 void xsmm_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                size_t M, size_t N, size_t K, bool accumulate)
 {
-    const struct weights at = as_they_lie(w, ldw);
     bug_on(N % KERN_PAD != 0);
     if (K == 0 && !accumulate)
         jit.plain.fill_rows(y, ldy, NULL, M, N);
-    panels(y, ldy, x, ldx, &at, M, N, K, accumulate, &(struct around){NULL, KERN_LINEAR});
+    panels(y, ldy, x, ldx, w, ldw, M, N, K, accumulate, &(struct around){NULL, KERN_LINEAR});
 }
 
 void xsmm_layer(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                 const float *bias, enum kern_act act, size_t M, size_t N, size_t K)
 {
-    const struct weights at = as_they_lie(w, ldw);
     bug_on(N % KERN_PAD != 0 || K == 0);
-    panels(y, ldy, x, ldx, &at, M, N, K, true, &(struct around){bias, act});
+    panels(y, ldy, x, ldx, w, ldw, M, N, K, true, &(struct around){bias, act});
+}
+
+/* A panel's rows pass each 32 columns; bias and activation go over whole rows, which a column
+ * of 32 would cut too short. */
+static void packed_panel(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
+                         size_t next, size_t M, size_t N, size_t K, bool accumulate)
+{
+    for (size_t n = 0; n < N; n += KERN_PAD, w += next)
+        for (size_t k = 0; k < K; k += DEPTH)
+            for (size_t m = 0; m < M; m += PACKED_ROWS) {
+                const size_t mb = least(PACKED_ROWS, M - m), kb = least(DEPTH, K - k);
+                const float *xk = x + m * ldx + k, *wk = w + k * KERN_PAD;
+                float *to = y + m * ldy + n;
+                const bool add = accumulate || k > 0;
+                const libxsmm_smmfunction fn =
+                    kernel(KERN_PAD, mb, kb, KERN_PAD, ldx, ldy, add);
+                if (fn)
+                    fn(wk, xk, to);
+                else
+                    jit.plain.gemm(to, ldy, xk, ldx, wk, KERN_PAD, mb, KERN_PAD, kb, add);
+            }
 }
 
 void xsmm_layer_packed(float *y, size_t ldy, const float *x, size_t ldx, const float *w,
                        size_t next, const float *bias, enum kern_act act, size_t M, size_t N,
                        size_t K, bool accumulate)
 {
-    const struct weights at = packed(w, next);
     bug_on(N % KERN_PAD != 0 || K == 0);
-    panels(y, ldy, x, ldx, &at, M, N, K, accumulate || bias, &(struct around){bias, act});
+    for (size_t m = 0; m < M; m += PACKED_PANEL) {
+        const size_t rows = least(PACKED_PANEL, M - m);
+        float *to = y + m * ldy;
+        if (bias)
+            jit.plain.fill_rows(to, ldy, bias, rows, N);
+        packed_panel(to, ldy, x + m * ldx, ldx, w, next, rows, N, K, accumulate || bias);
+        kern_activate(&jit.plain, act, to, ldy, rows, N);
+    }
 }
 
 static void dw_block(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
@@ -289,28 +292,30 @@ void xsmm_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float
                                                      least(DW_OUT, N - n), K);
 }
 
-static void prepare(const struct weights *w, size_t M, size_t N, size_t K, size_t ldy,
-                    size_t ldx, bool accumulate)
-{
-    const size_t rows[] = {M == 0 || M >= w->rows ? w->rows : 0, M % w->panel % w->rows};
-    for (size_t i = 0; i < 2; i++)
-        for (size_t n = 0; n < N && rows[i] > 0; n += w->cols)
-            for (size_t k = 0; k < K; k += DEPTH)
-                kernel(least(w->cols, N - n), rows[i], least(DEPTH, K - k), w->ld, ldx, ldy,
-                       accumulate || k > 0);
-}
-
 void xsmm_prepare(size_t M, size_t N, size_t K, size_t ldy, size_t ldx, size_t ldw,
                   bool accumulate)
 {
-    const struct weights w = as_they_lie(NULL, ldw);
-    prepare(&w, M, N, K, ldy, ldx, accumulate);
+    const size_t rest = M % ROWS;
+    for (size_t n = 0; n < N; n += COLS)
+        for (size_t k = 0; k < K; k += DEPTH) {
+            const size_t nb = least(COLS, N - n), kb = least(DEPTH, K - k);
+            if (M == 0 || M >= ROWS)
+                kernel(nb, ROWS, kb, ldw, ldx, ldy, accumulate || k > 0);
+            if (rest > 0)
+                kernel(nb, rest, kb, ldw, ldx, ldy, accumulate || k > 0);
+        }
 }
 
-void xsmm_prepare_packed(size_t M, size_t N, size_t K, size_t ldy, size_t ldx, bool accumulate)
+void xsmm_prepare_packed(size_t M, size_t K, size_t ldy, size_t ldx, bool accumulate)
 {
-    const struct weights w = packed(NULL, 0);
-    prepare(&w, M, N, K, ldy, ldx, accumulate);
+    const size_t rest = M % PACKED_ROWS;
+    for (size_t k = 0; k < K; k += DEPTH) {
+        const size_t kb = least(DEPTH, K - k);
+        if (M == 0 || M >= PACKED_ROWS)
+            kernel(KERN_PAD, PACKED_ROWS, kb, KERN_PAD, ldx, ldy, accumulate || k > 0);
+        if (rest > 0)
+            kernel(KERN_PAD, rest, kb, KERN_PAD, ldx, ldy, accumulate || k > 0);
+    }
 }
 
 void xsmm_prepare_dw(size_t R, size_t N, size_t K, size_t ldw, size_t ldx, size_t ldy)

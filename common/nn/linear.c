@@ -19,6 +19,13 @@ static const struct param *must_find(const struct params *p, const char *name)
     return &p->table[i];
 }
 
+/* Whether packing a matrix gains more than it costs: smaller ones stay in near caches as they
+ * lie. */
+static bool pays(size_t rows, size_t columns)
+{
+    return rows * columns >= 1 << 15;
+}
+
 void linear_bind(struct linear *l, const struct params *p, const char *weight, const char *bias)
 {
     const struct param *w = must_find(p, weight);
@@ -30,10 +37,11 @@ void linear_bind(struct linear *l, const struct params *p, const char *weight, c
                          .ld = w->ld,
                          .wt_ld = param_stride(kern_pad(w->in)),
                          .w = p->value + w->offset,
-                         .packed = p->packed ? p->packed + w->offset : NULL,
                          .next = w->in * KERN_PAD,
                          .w_at = w->offset,
                          .b_at = SIZE_MAX};
+    if (p->packed && pays(w->in, w->out_pad))
+        l->packed = p->packed + w->offset;
     if (bias) {
         const struct param *b = must_find(p, bias);
         bug_on(b->out != w->out);
@@ -53,8 +61,7 @@ void linear_slice(struct linear *out, const struct linear *l, size_t row0, size_
     out->w_at += row0 * l->ld;
     out->b = NULL;
     out->b_at = SIZE_MAX;
-    if (l->packed)
-        out->packed += row0 * KERN_PAD;
+    out->packed = l->packed && pays(rows, l->out_pad) ? l->packed + row0 * KERN_PAD : NULL;
     out->wt = NULL;
     out->half = NULL;
     out->hw = NULL;
@@ -79,6 +86,11 @@ static void pack(struct linear *l)
     }
 }
 
+static bool packs_transposed(const struct kern *k, const struct linear *l)
+{
+    return k->layer_packed && pays(l->out_pad, l->in_pad);
+}
+
 static void transpose_packed(const struct kern *k, struct linear *l)
 {
     for (size_t i = 0; i < l->in; i += KERN_PAD) {
@@ -92,7 +104,7 @@ void linear_refresh(const struct kern *k, struct linear *l)
 {
     if (l->packed)
         pack(l);
-    if (l->wt && k->layer_packed)
+    if (l->wt && packs_transposed(k, l))
         transpose_packed(k, l);
     else if (l->wt)
         k->transpose(l->wt, l->wt_ld, l->w, l->ld, l->in, l->out_pad);
@@ -167,7 +179,7 @@ void linear_backward_input(const struct kern *k, const struct linear *l, float *
                            const float *dy, size_t ldy, size_t M, bool accumulate)
 {
     bug_on(!l->wt);
-    if (k->layer_packed)
+    if (packs_transposed(k, l))
         k->layer_packed(dx, ldx, dy, ldy, l->wt, l->out_pad * KERN_PAD, NULL, KERN_LINEAR, M,
                         l->in_pad, l->out_pad, accumulate);
     else

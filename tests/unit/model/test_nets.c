@@ -35,14 +35,18 @@ static void layout(struct params *p, const struct nets_dims *d, struct arena *a)
     nets_add_params(p, d);
 }
 
-static struct net_fixture *fixture(enum cfg_isa isa)
+static const struct nets_dims small = {3, 7, 5, 32, 5, 6, 4, 2},
+                              large = {3,  7,  5, 256,
+                                       32, 32, 8, 1}; /* weights that are packed */
+
+static struct net_fixture *fixture_of(enum cfg_isa isa, const struct nets_dims *d)
 {
     struct net_fixture *f = calloc(1, sizeof *f);
     const struct kern *k;
     struct philox philox = {.seed = 5};
     struct draws draws = philox_draws(&philox);
     struct rng r;
-    f->d = (struct nets_dims){3, 7, 5, 32, 5, 6, 4, 2};
+    f->d = *d;
     ck_assert_int_eq(nets_check(&f->d), 0);
     ck_assert_int_eq(kern_get(isa, &k), 0);
     layout(&f->params, &f->d, &f->arena);
@@ -75,6 +79,11 @@ static struct net_fixture *fixture(enum cfg_isa isa)
     for (size_t i = 0; i < TOKENS; i++)
         f->action[i] = (uint8_t)rng_below(&r, (uint32_t)f->d.A);
     return f;
+}
+
+static struct net_fixture *fixture(enum cfg_isa isa)
+{
+    return fixture_of(isa, &small);
 }
 
 static void fixture_close(struct net_fixture *f)
@@ -215,19 +224,31 @@ END_TEST
 START_TEST(every_instruction_set_gives_the_bits_of_the_reference)
 {
     static const enum cfg_isa isa[] = {ISA_AVX2, ISA_AVX512};
-    if (!kern_supported(isa[_i]))
+    const struct nets_dims *d = _i / 2 ? &large : &small;
+    if (!kern_supported(isa[_i % 2]))
         return;
-    struct net_fixture *f[2] = {fixture(ISA_REF), fixture(isa[_i])};
-    float *h[2], *v[2];
+    struct net_fixture *f[2] = {fixture_of(ISA_REF, d), fixture_of(isa[_i % 2], d)};
+    const size_t D = d->D, ld = nets_latent_ld(d);
+    float *h[2], *v[2], *post[2], *prior[2], *avail[2];
     for (int i = 0; i < 2; i++) {
-        h[i] = some(f[i], TOKENS * f[i]->d.D);
+        const struct nets *n = &f[i]->nets;
+        h[i] = some(f[i], TOKENS * D);
         v[i] = some(f[i], TOKENS);
-        nets_transition(&f[i]->nets, f[i]->work, h[i], f[i]->index, f[i]->action, f[i]->h, NULL,
-                        TOKENS / f[i]->d.N);
-        nets_critic(&f[i]->nets, f[i]->work, v[i], f[i]->index, h[i], TOKENS / f[i]->d.N);
+        post[i] = some(f[i], TOKENS * ld);
+        prior[i] = some(f[i], TOKENS * ld);
+        avail[i] = some(f[i], TOKENS * nets_pad(d->A));
+        nets_transition(n, f[i]->work, h[i], f[i]->index, f[i]->action, f[i]->h, NULL,
+                        TOKENS / d->N);
+        nets_critic(n, f[i]->work, v[i], f[i]->index, h[i], TOKENS / d->N);
+        nets_prior(n, f[i]->work, prior[i], h[i], TOKENS);
+        nets_posterior(n, f[i]->work, post[i], h[i], f[i]->h, TOKENS);
+        nets_one_head(n, f[i]->work, avail[i], HEAD_AVAIL, f[i]->index, h[i], TOKENS);
     }
-    ck_assert_mem_eq(h[0], h[1], TOKENS * f[0]->d.D * sizeof(float));
+    ck_assert_mem_eq(h[0], h[1], TOKENS * D * sizeof(float));
     ck_assert_mem_eq(v[0], v[1], TOKENS * sizeof(float));
+    ck_assert_mem_eq(prior[0], prior[1], TOKENS * ld * sizeof(float));
+    ck_assert_mem_eq(post[0], post[1], TOKENS * ld * sizeof(float));
+    ck_assert_mem_eq(avail[0], avail[1], TOKENS * nets_pad(d->A) * sizeof(float));
     fixture_close(f[0]);
     fixture_close(f[1]);
 }
@@ -353,7 +374,7 @@ int main(void)
     tcase_add_test(c, sizes_that_cannot_work_are_refused);
     tcase_add_loop_test(c, a_row_s_bits_do_not_depend_on_how_calls_are_cut, 0, 2);
     tcase_add_test(c, several_heads_at_once_are_each_head_alone);
-    tcase_add_loop_test(c, every_instruction_set_gives_the_bits_of_the_reference, 0, 2);
+    tcase_add_loop_test(c, every_instruction_set_gives_the_bits_of_the_reference, 0, 4);
     tcase_add_test(c, the_pass_with_a_tape_is_the_pass_without);
     tcase_add_test(c, no_previous_state_means_zero_h_and_no_class_rows);
     tcase_add_test(c, no_action_leaves_its_row_out);

@@ -147,6 +147,51 @@ START_TEST(linear_gradients_match_finite_differences)
 }
 END_TEST
 
+/* A layer of the paper's size and a slice of it, packed where the table asks for that, have the
+ * bits of the reference, whose weights are multiplied as they lie. */
+START_TEST(large_layers_have_the_bits_of_the_reference)
+{
+    enum { IN = 300, OUT = 288, FROM = 20, PART = 256 };
+    static const enum cfg_isa isa[] = {ISA_REF, ISA_AUTO};
+    struct fixture f[2];
+    float *part[2], *back[2];
+    for (int i = 0; i < 2; i++) {
+        struct linear slice;
+        begin(&f[i], 9);
+        ck_assert_int_eq(kern_get(isa[i], &f[i].k), 0);
+        params_add(&f[i].p, "a.weight", PARAM_LINEAR, 0, OUT, IN);
+        params_add(&f[i].p, "a.bias", PARAM_VECTOR, 0, OUT, 1);
+        carve(&f[i]);
+        if (f[i].k->layer_packed)
+            ck_assert_int_eq(params_carve_packed(&f[i].p, &f[i].arena), 0);
+        linear_bind(&f[i].linear, &f[i].p, "a.weight", "a.bias");
+        linear_slice(&slice, &f[i].linear, FROM, PART);
+        ck_assert(!f[i].linear.packed == !f[i].k->layer_packed);
+        ck_assert(!slice.packed == !f[i].k->layer_packed);
+        linear_want_input(&f[i].linear, &f[i].arena);
+        linear_want_input(&slice, &f[i].arena);
+        linear_refresh(f[i].k, &f[i].linear);
+        linear_refresh(f[i].k, &slice);
+        sizes(&f[i], ROWS, 320, OUT);
+        part[i] = random_floats(&f[i].r, ROWS * OUT, 1);
+        back[i] = random_floats(&f[i].r, ROWS * PART, 1);
+        linear_layer(f[i].k, &f[i].linear, KERN_ELU, f[i].y, OUT, f[i].x, 320, ROWS);
+        linear_add(f[i].k, &slice, KERN_RELU, part[i], OUT, f[i].x, 320, ROWS);
+        linear_backward_input(f[i].k, &f[i].linear, f[i].dx, 320, f[i].dy, OUT, ROWS, false);
+        linear_backward_input(f[i].k, &slice, back[i], PART, f[i].dy, OUT, ROWS, true);
+    }
+    ck_assert_mem_eq(f[0].y, f[1].y, ROWS * OUT * sizeof(float));
+    ck_assert_mem_eq(part[0], part[1], ROWS * OUT * sizeof(float));
+    ck_assert_mem_eq(f[0].dx, f[1].dx, ROWS * 320 * sizeof(float));
+    ck_assert_mem_eq(back[0], back[1], ROWS * PART * sizeof(float));
+    for (int i = 0; i < 2; i++) {
+        free(part[i]);
+        free(back[i]);
+        finish(&f[i]);
+    }
+}
+END_TEST
+
 /* --------------------------------------------------------------------------------- one-hot */
 
 enum { C = 5, CLASSES = 8, A = 6, DENSE = 11, IN = A + C * CLASSES + DENSE };
@@ -500,6 +545,7 @@ int main(void)
     TCase *t = tcase_create("layers");
     tcase_set_timeout(t, 120);
     tcase_add_test(t, linear_gradients_match_finite_differences);
+    tcase_add_test(t, large_layers_have_the_bits_of_the_reference);
     tcase_add_test(t, a_one_hot_layer_equals_the_dense_layer_on_written_out_inputs);
     tcase_add_test(t, one_hot_input_gradients_match_finite_differences);
     tcase_add_test(t, layernorm_gradients_match_finite_differences);

@@ -250,8 +250,8 @@ START_TEST(shapes_can_be_prepared_and_nothing_changes)
         return;
     kern_prepare(k, 0, 64, 33, 64, 33, 64, false);
     kern_prepare(k, 45, 64, 33, 64, 33, 64, true);
-    kern_prepare_packed(k, 0, 64, 33, 64, 33, true);
-    kern_prepare_packed(k, 45, 64, 33, 64, 33, false);
+    kern_prepare_packed(k, 0, 33, 64, 33, true);
+    kern_prepare_packed(k, 45, 33, 64, 33, false);
     kern_prepare_dw(k, 300, 64, 33, 64, 33, 64);
     check_rows(k, 64, 33, &r);
     ck_assert_double_gt(kern_gflops(k, 32, 64, 64, 0.001), 0);

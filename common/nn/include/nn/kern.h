@@ -212,8 +212,8 @@ int kern_blas(const struct kern **out);
  * LIBXSMM. */
 void kern_prepare(const struct kern *k, size_t M, size_t N, size_t K, size_t ldy, size_t ldx,
                   size_t ldw, bool accumulate);
-void kern_prepare_packed(const struct kern *k, size_t M, size_t N, size_t K, size_t ldy,
-                         size_t ldx, bool accumulate);
+void kern_prepare_packed(const struct kern *k, size_t M, size_t K, size_t ldy, size_t ldx,
+                         bool accumulate);
 void kern_prepare_dw(const struct kern *k, size_t R, size_t N, size_t K, size_t ldw, size_t ldx,
                      size_t ldy);
 

@@ -28,13 +28,13 @@ struct linear {
     size_t ld, wt_ld;                /* floats from row to row of w, of wt */
     const float *w;                  /* [in][ld], out_pad columns */
     const float *b;                  /* [out_pad]; NULL = none */
-    float *packed;                   /* [out_pad/32][in][32], NULL = multiply w; the params' */
+    float *packed;                   /* [out_pad/32][in][32] of params' packed; NULL: none */
     size_t next;                     /* floats from 32 columns of it to the next */
-    float *wt;                    /* NULL until linear_want_input; [out_pad][wt_ld], or packed
-                                        [in_pad/32][out_pad][32] where the table asks for it */
-    size_t w_at, b_at;            /* offsets in the parameter block; b_at SIZE_MAX = none */
-    const struct kern_half *half; /* forward products in half precision; NULL: in float32 */
-    uint16_t *hw;                 /* half: w as half_pack leaves it, else NULL */
+    float *wt;                       /* [out_pad][wt_ld], or large and packed
+                                        [in_pad/32][out_pad][32]; NULL until linear_want_input */
+    size_t w_at, b_at;               /* offsets in the parameter block; b_at SIZE_MAX = none */
+    const struct kern_half *half;    /* forward products in half precision; NULL: in float32 */
+    uint16_t *hw;                    /* half: w as half_pack leaves it, else NULL */
 };
 
 /* Find weight and bias (NULL: none) by name. A missing name is a bug. p must be carved. */

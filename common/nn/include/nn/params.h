@@ -40,7 +40,7 @@ struct params {
     size_t n;
     size_t count;  /* floats of the whole block */
     float *value;  /* [count], 64-byte aligned */
-    float *packed; /* NULL, or a second [count]: weights packed by linear_refresh */
+    float *packed; /* NULL, or a second [count]: large weights packed by linear_refresh */
 };
 
 /* Count-then-carve: add parameters (group by group: a group must be contiguous), then
