@@ -543,12 +543,12 @@ START_TEST(half_precision_follows_changed_weights)
         "model.prior.2.weight",
         "model.transition.gru.weight_hh_l0",
         "model.transition.attention.layers.1.self_attn.in_proj_weight"};
+    plan_in_half(); /* may open another s */
     struct mag_imagine_cfg cfg = {.W = SMALL_W, .windows_max = SMALL_B, .cfg = &s->cfg};
     struct batch kept = {0}, anew = {0};
     struct mag_imagine *im;
     uint32_t global[SMALL_B] = {0, 1, 2, 3, 4};
     size_t n;
-    plan_in_half();
     batch_open(&kept, s, SMALL_B);
     ck_assert_int_eq(mag_imagine_open(&im, s->m, &cfg, NULL), 0);
     for (int round = 0; round < 2; round++) {
