@@ -380,9 +380,10 @@ static void on_prepare(uv_prepare_t *h)
     struct link *ln = h->data;
     ln->polled = false;
     ln->armed = ln->fresh || readable(ln);
-    ln->prepared_us = clock_mono_us();
     if (ln->armed)
         uv_idle_start(&ln->idle, on_idle);
+    else
+        ln->prepared_us = clock_mono_us();
 }
 
 /* The loop slept on this socket, something else woke it, the descriptor is silent, and yet
@@ -393,8 +394,10 @@ static void on_prepare(uv_prepare_t *h)
 static bool edge_missed(const struct link *ln)
 {
     struct pollfd p = {.fd = ln->fd, .events = POLLIN};
+    if (ln->armed || ln->polled)
+        return false;
     int64_t first_look_us = clock_mono_us();
-    if (ln->armed || ln->polled || first_look_us - ln->prepared_us < EDGE_SLEEP_US)
+    if (first_look_us - ln->prepared_us < EDGE_SLEEP_US)
         return false;
     bool waiting = poll(&p, 1, 0) == 0 && readable(ln);
     return waiting && clock_mono_us() - first_look_us < EDGE_LOOKS_US;

@@ -146,6 +146,16 @@ struct around {
     enum kern_act act;
 };
 
+/* One block: by its kernel, or without one (fn NULL) by `plain`. */
+static void block(libxsmm_smmfunction fn, float *y, size_t ldy, const float *x, size_t ldx,
+                  const float *w, size_t ldw, size_t M, size_t N, size_t K, bool accumulate)
+{
+    if (fn)
+        fn(w, x, y);
+    else
+        jit.plain.gemm(y, ldy, x, ldx, w, ldw, M, N, K, accumulate);
+}
+
 /* One block of columns and depth: all M rows, whole blocks of ROWS and then the rest. */
 static void strip(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                   size_t M, size_t N, size_t K, bool accumulate, const struct around *a)
@@ -157,11 +167,7 @@ static void strip(float *y, size_t ldy, const float *x, size_t ldx, const float 
         for (; m < end; m += mb) {
             if (a->bias)
                 jit.plain.fill_rows(y + m * ldy, ldy, a->bias, mb, N);
-            if (fn)
-                fn(w, x + m * ldx, y + m * ldy);
-            else
-                jit.plain.gemm(y + m * ldy, ldy, x + m * ldx, ldx, w, ldw, mb, N, K,
-                               accumulate);
+            block(fn, y + m * ldy, ldy, x + m * ldx, ldx, w, ldw, mb, N, K, accumulate);
             kern_activate(&jit.plain, a->act, y + m * ldy, ldy, mb, N);
         }
     }
@@ -208,15 +214,11 @@ static void packed_panel(float *y, size_t ldy, const float *x, size_t ldx, const
         for (size_t k = 0; k < K; k += DEPTH)
             for (size_t m = 0; m < M; m += PACKED_ROWS) {
                 const size_t mb = least(PACKED_ROWS, M - m), kb = least(DEPTH, K - k);
-                const float *xk = x + m * ldx + k, *wk = w + k * KERN_PAD;
-                float *to = y + m * ldy + n;
                 const bool add = accumulate || k > 0;
                 const libxsmm_smmfunction fn =
                     kernel(KERN_PAD, mb, kb, KERN_PAD, ldx, ldy, add);
-                if (fn)
-                    fn(wk, xk, to);
-                else
-                    jit.plain.gemm(to, ldy, xk, ldx, wk, KERN_PAD, mb, KERN_PAD, kb, add);
+                block(fn, y + m * ldy + n, ldy, x + m * ldx + k, ldx, w + k * KERN_PAD,
+                      KERN_PAD, mb, KERN_PAD, kb, add);
             }
 }
 
