@@ -133,6 +133,25 @@ START_TEST(the_stronger_origin_wins_in_whatever_order_it_came)
 }
 END_TEST
 
+START_TEST(what_one_builder_was_given_can_be_given_to_another)
+{
+    struct config_builder *over = NULL;
+    ck_assert_int_eq(yaml("net: {width: 160, heads: 2}\n"), 0);
+    assign("net.layers=4");
+    finish();
+    ck_assert_uint_eq(c.net.width, 160);
+    ck_assert_int_eq(config_begin(&over), 0);
+    ck_assert_int_eq(config_assign(over, "net.width=128"), 0);
+    ck_assert_int_eq(config_set(over, "net.layers", "5", ORIGIN_FILE), 0);
+    config_over(b, over);
+    config_end(over);
+    finish();
+    ck_assert_uint_eq(c.net.width, 128); /* command line over file */
+    ck_assert_uint_eq(c.net.layers, 4);  /* file not over command line */
+    ck_assert_uint_eq(c.net.heads, 2);   /* not given anew */
+}
+END_TEST
+
 START_TEST(a_map_given_after_the_preset_still_decides_it)
 {
     ck_assert_int_eq(config_preset(b, "paper"), 0);
@@ -476,6 +495,7 @@ int main(void)
     tcase_add_test(t, code_follows_the_public_code);
     tcase_add_test(t, quickstart_meets_its_own_promises);
     tcase_add_test(t, the_stronger_origin_wins_in_whatever_order_it_came);
+    tcase_add_test(t, what_one_builder_was_given_can_be_given_to_another);
     tcase_add_test(t, a_map_given_after_the_preset_still_decides_it);
     tcase_add_test(t, what_is_printed_reads_back_to_the_same_bytes);
     tcase_add_test(t, workers_get_what_the_digest_covers_and_nothing_local);

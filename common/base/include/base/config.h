@@ -174,6 +174,8 @@ int config_env(struct config_builder *b, char *const *environ_);
 int config_set(struct config_builder *b, const char *key, const char *value,
                enum cfg_origin origin);
 int config_assign(struct config_builder *b, const char *key_equals_value); /* command line */
+/* Give `b` whatever was given to `over`, of the same origin. */
+void config_over(struct config_builder *b, const struct config_builder *over);
 
 /* Resolve, check bounds and cross-field rules (fields of the draw counters included). */
 int config_finish(struct config_builder *b, struct config *out);
