@@ -5,10 +5,12 @@
  * only (docs/adr/0003). A list of shapes written by hand would age: here a table of kernels that
  * takes notes is slipped under the networks, a whole update runs once, and what was noted is
  * checked: the same rows at 20 batch sizes and offsets, with the leading dimensions in use,
- * against the reference, whose chain test_products.c defines; weight gradients at row counts around their blocks.
+ * against the reference, whose chain test_products.c defines; weight gradients at row counts
+ * around their blocks.
  *
- * Sizes are the paper's networks on five maps, the smallest and the largest among them, and the quickstart's.
- * Windows are few: they change the number of rows, which the check varies anyway. */
+ * Sizes are the paper's networks on five maps, the smallest and the largest among them, and the
+ * quickstart's. Windows are few: they change the number of rows, which the check varies
+ * anyway. */
 #include "mag_small.h"
 
 #include "base/err.h"

@@ -454,7 +454,8 @@ static int note_connection(sqlite3 *db, const char **why,
     return SQLITE_OK;
 }
 
-/* A run of days has a million episodes: what is asked for each of them must be found by an index. */
+/* A run of days has a million episodes: what is asked for each of them must be found by an
+ * index. */
 START_TEST(no_statement_reads_a_whole_table)
 {
     const char *sql;
