@@ -12,6 +12,7 @@
  * quickstart's. Windows are few: they change the number of rows, which the check varies
  * anyway. */
 #include "mag_small.h"
+#include "suite.h"
 
 #include "base/err.h"
 #include "mag_priv.h"
@@ -306,9 +307,5 @@ int main(void)
     tcase_add_loop_test(
         c, every_product_of_an_update_has_the_chains_bits_at_any_size_and_offset, 0, 4);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_config.c - precedence, presets, refusals, and that printing reads back. */
+#include "suite.h"
+
 #include "base/config.h"
 #include "base/err.h"
 
@@ -509,9 +511,5 @@ int main(void)
     tcase_add_test(t, names_are_suggested_when_near_and_only_then);
     tcase_add_test(t, the_reference_names_keys_defaults_and_presets);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

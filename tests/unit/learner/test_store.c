@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "learner/store.h"
 #include "scratch.h"
+#include "suite.h"
 
 #include <check.h>
 #include <sqlite3.h>
@@ -517,9 +518,5 @@ int main(void)
     tcase_add_test(t, lengths_come_from_the_last_episode_down);
     tcase_add_test(t, no_statement_reads_a_whole_table);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

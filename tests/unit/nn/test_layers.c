@@ -4,6 +4,7 @@
  *
  * The scalar of every check is sum(y * dy) with random dy, so dy is its gradient at y. */
 #include "nn_test.h"
+#include "suite.h"
 
 #include "nn/attention.h"
 #include "nn/gru.h"
@@ -566,9 +567,5 @@ int main(void)
     tcase_add_test(t, weight_gradients_do_not_depend_on_the_number_of_threads);
     tcase_add_test(t, fresh_weight_gradients_forget_what_was_there);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }
