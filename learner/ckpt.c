@@ -472,8 +472,8 @@ static void free_names(char **names, size_t n)
 static int verify(const char *dir);
 
 /* Keep `name`, just written, the newest before it and `best`; remove older ones and what dead
- * writers left behind. A later cut is there only if it was damaged when the run was resumed: it goes
- * too, or it would count as one of those to keep. */
+ * writers left behind. A later cut is there only if it was damaged when the run was resumed: it
+ * goes too, or it would count as one of those to keep. */
 static void prune(const char *dir, const char *name, const char *best, size_t keep)
 {
     char path[PATH_BYTES], **names;

@@ -365,6 +365,51 @@ static void episode_diverged(struct intake *in, const struct wire_episode *e)
     free(body);
 }
 
+/* Is the episode asked for, with these weights and this way of acting? */
+static bool episode_wanted(struct intake *in, const struct wire_episode *e,
+                           struct digest *set_digest)
+{
+    struct digest wanted;
+    bool greedy = false;
+    if (weights_digest(in->weights, e->set_id, set_digest) != 0)
+        return false;
+    enum port_want want =
+        port_wants_episode(in->port, e->kind, e->episode_no, &greedy, &wanted);
+    return want != WANT_UNKNOWN && e->greedy == greedy &&
+           memcmp(set_digest->b, wanted.b, DIGEST_BYTES) == 0;
+}
+
+/* Put an episode that is wanted into the open transaction. True when the message was kept. */
+static bool store_wanted(struct intake *in, const struct item *it, const struct wire_episode *e,
+                         const struct digest *set_digest)
+{
+    struct digest digest;
+    enum store_added added = STORE_DIVERGED;
+    const unsigned char *body = it->msg->frame[1].data;
+    const size_t n = it->msg->frame[1].n;
+    wire_episode_digest(e, set_digest, &digest);
+    int err = store_episode(in->store, e, &digest, set_digest, false, body, n, &added);
+    if (!err && added == STORE_NEW)
+        err = store_worker(in->store, e->worker_id, "actor", 1);
+    if (err) {
+        die(in, err);
+        return false;
+    }
+    if (added == STORE_DIVERGED) {
+        episode_diverged(in, e);
+        return false;
+    }
+    if (added == STORE_NEW)
+        COUNT(in, episodes, 1);
+    else
+        COUNT(in, duplicate_episodes, 1);
+    COUNT(in, bytes, n);
+    /* A duplicate of something that is still wanted cannot be: what is stored was delivered,
+     * or is pending in this very group. */
+    pend(in, it, e, set_digest, added == STORE_NEW);
+    return added == STORE_NEW;
+}
+
 /* Returns true when the message was kept. */
 static bool on_episode(struct intake *in, const struct item *it)
 {
@@ -379,44 +424,16 @@ static bool on_episode(struct intake *in, const struct item *it)
         nack(in, it, &e, NACK_REJECTED, fault);
         return false;
     }
-    struct digest set_digest, wanted, digest;
-    bool greedy = false;
-    bool set_known = weights_digest(in->weights, e.set_id, &set_digest) == 0;
-    enum port_want want = port_wants_episode(in->port, e.kind, e.episode_no, &greedy, &wanted);
-    bool fits = set_known && want != WANT_UNKNOWN && e.greedy == greedy &&
-                memcmp(set_digest.b, wanted.b, DIGEST_BYTES) == 0;
-    if (!fits) {
-        /* A late or foreign one. If its twin was answered, say so again; else drop it: in
-         * lockstep the number is played with the set that belongs to it. */
-        if (!in->dead && already_answered(in, &e))
-            pend(in, it, &e, NULL, false);
-        else
-            nack(in, it, &e, NACK_STALE, "this number is not asked for with these weights");
-        return false;
-    }
-    wire_episode_digest(&e, &set_digest, &digest);
-    enum store_added added = STORE_DIVERGED;
-    err = store_episode(in->store, &e, &digest, &set_digest, false, it->msg->frame[1].data,
-                        it->msg->frame[1].n, &added);
-    if (!err && added == STORE_NEW)
-        err = store_worker(in->store, e.worker_id, "actor", 1);
-    if (err) {
-        die(in, err);
-        return false;
-    }
-    if (added == STORE_DIVERGED) {
-        episode_diverged(in, &e);
-        return false;
-    }
-    if (added == STORE_NEW)
-        COUNT(in, episodes, 1);
+    struct digest set_digest;
+    if (episode_wanted(in, &e, &set_digest))
+        return store_wanted(in, it, &e, &set_digest);
+    /* A late or foreign one. If its twin was answered, say so again; else drop it: in lockstep
+     * the number is played with the set that belongs to it. */
+    if (!in->dead && already_answered(in, &e))
+        pend(in, it, &e, NULL, false);
     else
-        COUNT(in, duplicate_episodes, 1);
-    COUNT(in, bytes, it->msg->frame[1].n);
-    /* A duplicate of something that is still wanted cannot be: what is stored was delivered,
-     * or is pending in this very group. */
-    pend(in, it, &e, &set_digest, added == STORE_NEW);
-    return added == STORE_NEW;
+        nack(in, it, &e, NACK_STALE, "this number is not asked for with these weights");
+    return false;
 }
 
 /* ----------------------------------------------------------------------------- results */
@@ -518,48 +535,58 @@ static void stats_of(struct mag_plan_stats *s, const struct wire_result *r)
         s->picked[i] = (uint64_t)v[8 + i];
 }
 
-/* A whole result is here: the first of its job fills the rows, later ones are compared. */
-static void finish_result(struct intake *in, const struct item *it, const struct wire_result *r,
-                          struct assembly *a)
+/* The first whole result of its job: its rows are in the trainer's batch. */
+static void first_result(struct intake *in, const struct item *it, const struct wire_result *r,
+                         const struct digest *digest)
 {
-    struct digest digest;
     struct port_job_info info;
-    digest_end(&a->digest, &digest);
-    int err = a->msg ? port_job_take(in->port, a->job_id, a->part, a->parts, &digest,
-                                     it->from.worker_id, &a->stats)
-                     : ERR_NOTFOUND;
-    if (!err) {
-        enum store_added added = STORE_NEW;
-        port_job_info(in->port, a->job_id, &info);
-        uint64_t rows = (uint64_t)info.rows * info.starts * info.steps;
-        if (!group_open(in))
-            in->group_since_ms = clock_mono_ms();
-        err = store_job(in->store, a->job_id, it->from.worker_id, r->set_id, rows, &digest,
-                        &added);
-        if (!err && added == STORE_NEW)
-            err = store_worker(in->store, it->from.worker_id, "planner", 1);
-        if (err) {
-            die(in, err);
-            return;
-        }
-        if (added == STORE_DIVERGED) {
-            unsigned char earlier[WIRE_ID] = {0}; /* before the restart */
-            diverged(in, "job", a->job_id, earlier, it->from.worker_id);
-        }
-        COUNT(in, jobs, 1);
-        verdict(in, it, r, VERDICT_ACCEPTED, true);
+    enum store_added added = STORE_NEW;
+    port_job_info(in->port, r->job_id, &info);
+    uint64_t rows = (uint64_t)info.rows * info.starts * info.steps;
+    if (!group_open(in))
+        in->group_since_ms = clock_mono_ms();
+    int err =
+        store_job(in->store, r->job_id, it->from.worker_id, r->set_id, rows, digest, &added);
+    if (!err && added == STORE_NEW)
+        err = store_worker(in->store, it->from.worker_id, "planner", 1);
+    if (err) {
+        die(in, err);
         return;
     }
-    port_job_info(in->port, a->job_id, &info);
+    if (added == STORE_DIVERGED) {
+        unsigned char earlier[WIRE_ID] = {0}; /* before the restart */
+        diverged(in, "job", r->job_id, earlier, it->from.worker_id);
+    }
+    COUNT(in, jobs, 1);
+    verdict(in, it, r, VERDICT_ACCEPTED, true);
+}
+
+/* Another whole result of a job that is done, or one of a job that was withdrawn. */
+static void later_result(struct intake *in, const struct item *it, const struct wire_result *r,
+                         const struct digest *digest)
+{
+    struct port_job_info info;
+    port_job_info(in->port, r->job_id, &info);
     if (info.want != WANT_DONE) {
         COUNT(in, stale_results, 1);
         verdict(in, it, r, VERDICT_STALE, false);
         return;
     }
     COUNT(in, duplicate_jobs, 1);
-    if (memcmp(info.digest.b, digest.b, DIGEST_BYTES) != 0)
-        diverged(in, "job", a->job_id, info.worker, it->from.worker_id);
+    if (memcmp(info.digest.b, digest->b, DIGEST_BYTES) != 0)
+        diverged(in, "job", r->job_id, info.worker, it->from.worker_id);
     verdict(in, it, r, VERDICT_DUPLICATE, false);
+}
+
+/* A whole result is here: the first of its job fills the rows, later ones are compared. */
+static void finish_result(struct intake *in, const struct item *it, const struct wire_result *r,
+                          struct assembly *a)
+{
+    struct digest digest;
+    digest_end(&a->digest, &digest);
+    bool first = a->msg && port_job_take(in->port, a->job_id, a->part, a->parts, &digest,
+                                         it->from.worker_id, &a->stats) == 0;
+    (first ? first_result : later_result)(in, it, r, &digest);
 }
 
 /* Judge a part by what is known of its job; true: worth keeping. */
@@ -585,20 +612,35 @@ static bool result_welcome(struct intake *in, const struct item *it,
     return true;
 }
 
+static void result_broken(struct intake *in, const struct item *it)
+{
+    struct outcome *o = outcome_new(OUT_BROKEN, it->from.uid);
+    COUNT(in, rejected, 1);
+    if (o) {
+        o->bytes = it->msg->frame[1].n;
+        snprintf(o->nack.text, sizeof o->nack.text, "%s", err_text());
+    }
+    outcome_post(in, o);
+}
+
+/* A part was taken and more are to come: its job's lease is renewed. */
+static void part_taken(struct intake *in, const struct item *it, const struct wire_result *r)
+{
+    struct outcome *o = outcome_new(OUT_PART, it->from.uid);
+    if (o) {
+        o->result.job_id = r->job_id;
+        o->bytes = it->msg->frame[1].n;
+    }
+    outcome_post(in, o);
+}
+
 /* Returns true when the message was kept. */
 static bool on_result(struct intake *in, const struct item *it)
 {
     struct wire_result r;
     struct port_job_info info;
-    int err = wire_result_parse(&r, it->msg->frame[1].data, it->msg->frame[1].n);
-    if (err) {
-        struct outcome *o = outcome_new(OUT_BROKEN, it->from.uid);
-        COUNT(in, rejected, 1);
-        if (o) {
-            o->bytes = it->msg->frame[1].n;
-            snprintf(o->nack.text, sizeof o->nack.text, "%s", err_text());
-        }
-        outcome_post(in, o);
+    if (wire_result_parse(&r, it->msg->frame[1].data, it->msg->frame[1].n)) {
+        result_broken(in, it);
         return false;
     }
     port_job_info(in->port, r.job_id, &info);
@@ -625,12 +667,7 @@ static bool on_result(struct intake *in, const struct item *it)
     COUNT(in, bytes, it->msg->frame[1].n);
     fault_point("result.part");
     if (a->next < a->parts) {
-        struct outcome *o = outcome_new(OUT_PART, it->from.uid);
-        if (o) {
-            o->result.job_id = r.job_id;
-            o->bytes = it->msg->frame[1].n;
-        }
-        outcome_post(in, o);
+        part_taken(in, it, &r);
         return kept;
     }
     finish_result(in, it, &r, a);

@@ -26,7 +26,9 @@
 enum { TICK_MS = 100, ATTEMPTS_MAX = 5, HEARTBEATS_LOST = 4 };
 enum { GONE_MS = 60000, BAN_MS = 60000, FINISH_MS = 5000 };
 enum { HWM_CONTROL = 1000, HWM_DATA_IN = 16, HWM_DATA_OUT = 64, HWM_W_IN = 64, HWM_W_OUT = 16 };
-enum { WEIGHTS_IN_MAX = 4096, QUIET_MS = 10000, FIRST_WORDS_MS = 500, PROGRESS_MS = 10000 };
+enum { WEIGHTS_IN_MAX = 4096 };
+/* Between two lines of a kind in the log; the first ones come after FIRST_WORDS_MS. */
+enum { FIRST_WORDS_MS = 500, QUIET_MS = 10000, PROGRESS_MS = 10000, INSECURE_MS = 60000 };
 
 /* What is open of one kind of work. */
 struct work {
@@ -614,11 +616,35 @@ static void on_want(struct service *s, const struct link_msg *m)
     dispatch(s);
 }
 
+/* Hand an upload (taken) to the store thread; landed() undoes the accounts when its outcome is
+ * back. A full queue drops it: it will be sent again. `ses` NULL: of a peer nobody knows yet. */
+static void pass_on(struct service *s, struct session *ses, enum wire_type type,
+                    struct link_msg *m)
+{
+    struct intake_from from = {0};
+    size_t bytes = m->frame[1].n;
+    if (ses)
+        session_from(&from, ses);
+    if (intake_message(s->intake, &from, type, m) || !ses)
+        return;
+    s->waiting_bytes += bytes;
+    ses->inflight++;
+    ses->inflight_bytes += bytes;
+}
+
+static void landed(struct service *s, struct session *ses, size_t bytes)
+{
+    s->waiting_bytes -= bytes < s->waiting_bytes ? bytes : s->waiting_bytes;
+    if (!ses)
+        return;
+    ses->inflight -= ses->inflight > 0;
+    ses->inflight_bytes -= bytes < ses->inflight_bytes ? bytes : ses->inflight_bytes;
+}
+
 static void on_upload(struct service *s, struct link_msg *m, enum wire_type type)
 {
     int64_t now = clock_mono_ms();
     struct session *ses = sessions_by_peer(&s->sessions, PLANE_DATA, &m->peer);
-    struct intake_from from = {0};
     if (ses) {
         if (session_banned(ses, now))
             return;
@@ -627,17 +653,10 @@ static void on_upload(struct service *s, struct link_msg *m, enum wire_type type
             return;
         }
         sessions_heard(ses, now);
-        session_from(&from, ses);
     }
-    size_t bytes = m->frame[1].n;
     struct link_msg *taken = link_msg_take(m);
-    if (!taken || intake_message(s->intake, &from, type, taken))
-        return; /* dropped: it will be sent again */
-    if (ses) {
-        s->waiting_bytes += bytes;
-        ses->inflight++;
-        ses->inflight_bytes += bytes;
-    }
+    if (taken)
+        pass_on(s, ses, type, taken);
 }
 
 static void on_data(struct link *ln, void *arg, struct link_msg *m)
@@ -658,15 +677,6 @@ static void on_data(struct link *ln, void *arg, struct link_msg *m)
         s->unknown_types++;
     else
         strike(s, ses, "this type is not for the data plane");
-}
-
-static void landed(struct service *s, struct session *ses, size_t bytes)
-{
-    s->waiting_bytes -= bytes < s->waiting_bytes ? bytes : s->waiting_bytes;
-    if (!ses)
-        return;
-    ses->inflight -= ses->inflight > 0;
-    ses->inflight_bytes -= bytes < ses->inflight_bytes ? bytes : ses->inflight_bytes;
 }
 
 static void on_ack(struct service *s, struct session *ses, struct outcome *o)
@@ -728,16 +738,9 @@ static void on_unbound(struct service *s, struct outcome *o)
         strike(s, ses, "this role does not upload this");
         return;
     }
-    struct intake_from from;
-    session_from(&from, ses);
-    size_t bytes = o->msg->frame[1].n;
     struct link_msg *msg = o->msg;
     o->msg = NULL;
-    if (intake_message(s->intake, &from, o->type, msg) == 0) {
-        s->waiting_bytes += bytes;
-        ses->inflight++;
-        ses->inflight_bytes += bytes;
-    }
+    pass_on(s, ses, o->type, msg);
 }
 
 static void on_outcome(struct service *s, struct outcome *o)
@@ -904,41 +907,46 @@ static void say_waiting(struct service *s, const char *role, size_t have, uint64
              c, d, w);
 }
 
-static void check_words(struct service *s, int64_t now)
+/* Whom the run waits for, every QUIET_MS and soon after the start. */
+static void say_wanted(struct service *s, const struct board_view *v, int64_t now)
 {
-    struct board_view v;
-    view_now(s, &v);
-    size_t a = actors(s), p = sessions_count(&s->sessions, ROLE_PLANNER);
     bool quiet = now - s->said_wait_ms >= QUIET_MS;
-    if (now - s->opened_ms >= FIRST_WORDS_MS && (quiet || !s->said_wait_ms) && !s->finished) {
-        uint64_t want_a = v.wait_actors ? v.wait_actors : 1;
-        uint64_t want_p = v.wait_planners;
-        if (a < want_a || p < want_p)
-            s->said_wait_ms = now;
-        if (a < want_a)
-            say_waiting(s, "actor", a, want_a);
-        if (p < want_p || (v.state == BOARD_PLANNING && p == 0)) {
-            s->said_wait_ms = now;
-            say_waiting(s, "planner", p, want_p);
-        }
-    }
-    if (now - s->said_progress_ms >= PROGRESS_MS && a && memcmp(&v, &s->said, sizeof v) != 0) {
-        char line[512];
-        board_line(&v, line, sizeof line);
-        log_info("progress", "%s", line);
-        s->said = v;
-        s->said_progress_ms = now;
-    }
-    bool open = s->c.cfg->net_link.insecure;
-    if (open && now - s->said_insecure_ms >= 60000) {
-        s->said_insecure_ms = now;
-        for (int i = 0; i < PLANES; i++)
-            if (!endpoint_is_local(link_endpoint(s->link[i])))
-                log_warn("listening without keys",
-                         "endpoint=%s remedy=\"anyone who reaches this port can join the run: "
-                         "keep it on a private network\"",
-                         link_endpoint(s->link[i]));
-    }
+    if (s->finished || now - s->opened_ms < FIRST_WORDS_MS || (s->said_wait_ms && !quiet))
+        return;
+    size_t a = actors(s), p = sessions_count(&s->sessions, ROLE_PLANNER);
+    uint64_t want_a = v->wait_actors ? v->wait_actors : 1, want_p = v->wait_planners;
+    bool no_planner = v->state == BOARD_PLANNING && p == 0;
+    if (a < want_a)
+        say_waiting(s, "actor", a, want_a);
+    if (p < want_p || no_planner)
+        say_waiting(s, "planner", p, want_p);
+    if (a < want_a || p < want_p || no_planner)
+        s->said_wait_ms = now;
+}
+
+static void say_progress(struct service *s, const struct board_view *v, int64_t now)
+{
+    char line[512];
+    if (now - s->said_progress_ms < PROGRESS_MS || !actors(s) ||
+        memcmp(v, &s->said, sizeof *v) == 0)
+        return;
+    board_line(v, line, sizeof line);
+    log_info("progress", "%s", line);
+    s->said = *v;
+    s->said_progress_ms = now;
+}
+
+static void say_insecure(struct service *s, int64_t now)
+{
+    if (!s->c.cfg->net_link.insecure || now - s->said_insecure_ms < INSECURE_MS)
+        return;
+    s->said_insecure_ms = now;
+    for (int i = 0; i < PLANES; i++)
+        if (!endpoint_is_local(link_endpoint(s->link[i])))
+            log_warn("listening without keys",
+                     "endpoint=%s remedy=\"anyone who reaches this port can join the run: "
+                     "keep it on a private network\"",
+                     link_endpoint(s->link[i]));
 }
 
 void service_look(struct service *s)
@@ -956,11 +964,15 @@ void service_look(struct service *s)
 static void on_tick(uv_timer_t *t)
 {
     struct service *s = t->data;
+    struct board_view v;
     int64_t now = clock_mono_ms();
     check_silence(s, now);
     report_workers(s);
     service_look(s);
-    check_words(s, now);
+    view_now(s, &v);
+    say_wanted(s, &v, now);
+    say_progress(s, &v, now);
+    say_insecure(s, now);
 }
 
 /* ------------------------------------------------------------------------ open and close */
@@ -1072,7 +1084,7 @@ int service_open(struct service **out, const struct service_cfg *c)
         wire_episode_bytes((uint32_t)c->spec->episode_limit, (uint32_t)c->spec->n_agents,
                            (uint32_t)c->spec->obs, (uint32_t)c->spec->actions, 0);
     s->opened_ms = s->said_progress_ms = clock_mono_ms();
-    s->said_insecure_ms = s->opened_ms - 60000;
+    s->said_insecure_ms = s->opened_ms - INSECURE_MS;
     int err = reserve(s);
     if (!err)
         err = open_links(s);

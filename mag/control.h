@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control.h - asking a learner over its control socket, without a session or a loop.
  *
- * A DEALER socket with a deadline: for verbs that ask once and for `mag train`'s progress line. */
+ * A DEALER socket with a deadline: for verbs that ask once and for `mag train`'s progress
+ * line. */
 #ifndef MAG_CONTROL_H
 #define MAG_CONTROL_H
 

@@ -48,20 +48,28 @@ int rundir_of(const char *path, char out[RUN_PATH])
     return 0;
 }
 
-int rundir_config(const char *run_dir, struct config *out)
+int rundir_settings(const char *run_dir, struct config_builder **out)
 {
+    char path[RUN_PATH + 32];
     struct config_builder *b = NULL;
     int err = config_begin(&b);
-    if (!err)
-        err = rundir_config_under(run_dir, b, out);
-    config_end(b);
+    if (err)
+        return err;
+    snprintf(path, sizeof path, "%s/config.yaml", run_dir);
+    err = config_file(b, path);
+    if (err)
+        config_end(b);
+    else
+        *out = b;
     return err;
 }
 
-int rundir_config_under(const char *run_dir, struct config_builder *b, struct config *out)
+int rundir_config(const char *run_dir, struct config *out)
 {
-    char path[RUN_PATH + 32];
-    snprintf(path, sizeof path, "%s/config.yaml", run_dir);
-    int err = config_file(b, path);
-    return err ? err : config_finish(b, out);
+    struct config_builder *b = NULL;
+    int err = rundir_settings(run_dir, &b);
+    if (!err)
+        err = config_finish(b, out);
+    config_end(b);
+    return err;
 }

@@ -18,9 +18,9 @@ int rundir_make(const struct config *cfg, char out[RUN_PATH], bool *existed);
  * with err_text() saying what was expected there. */
 int rundir_of(const char *path, char out[RUN_PATH]);
 
-/* Settings of a run: its config.yaml. ERR_NOTFOUND, ERR_CONFIG. */
+/* Settings of a run: its config.yaml, resolved, or in a builder that the caller ends.
+ * ERR_NOTFOUND, ERR_CONFIG. */
 int rundir_config(const char *run_dir, struct config *out);
-/* The same under the settings that a command line has put into the builder. */
-int rundir_config_under(const char *run_dir, struct config_builder *b, struct config *out);
+int rundir_settings(const char *run_dir, struct config_builder **out);
 
 #endif

@@ -155,7 +155,8 @@ static const char episodes_sql[] =
     " coalesce(sum(kind = 'eval'), 0) AS eval, coalesce(sum(orphan), 0) AS orphans,"
     " coalesce(sum(kind = 'train' AND orphan = 0 AND won), 0) AS won FROM episodes";
 
-/* What computed the checkpoint, as its state.json says; empty words in one of an older program. */
+/* What computed the checkpoint, as its state.json says; empty words in one of an older
+ * program. */
 static json_t *computed_by(const struct look *l)
 {
     static const char *const key[] = {"isa", "products", "blas_core"};

@@ -5,6 +5,7 @@
  * and how to compute. */
 #include "args.h"
 #include "control.h"
+#include "revision.h"
 #include "verbs.h"
 
 #include "actor/actor.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* verb_version.c - `mag version`: the program and the libraries it runs with. */
 #include "args.h"
+#include "revision.h"
 #include "verbs.h"
 
 #include "base/err.h"

@@ -6,9 +6,6 @@
 #define MAG_VERBS_H
 
 #define MAG_VERSION "0.1.0"
-#ifndef MAG_REVISION
-#define MAG_REVISION ""
-#endif
 
 int verb_train(int argc, char **argv);
 int verb_resume(int argc, char **argv);

@@ -73,6 +73,13 @@ static int unknown_key(const char *key)
     return err_set(ERR_CONFIG, "unknown key \"%.80s\"; `mag config` lists all keys", key);
 }
 
+/* The stronger origin wins, of equals the later. */
+static void take_value(struct entry *e, const struct entry *value)
+{
+    if (!e->given || e->origin <= value->origin)
+        *e = *value;
+}
+
 int config_set(struct config_builder *b, const char *key, const char *value,
                enum cfg_origin origin)
 {
@@ -84,13 +91,17 @@ int config_set(struct config_builder *b, const char *key, const char *value,
     int err = config_value_parse(&b->scratch, &config_keys[i], value);
     if (err)
         return err;
-    struct entry *e = &b->entries[i];
-    if (e->given && e->origin > origin)
-        return 0;
-    e->given = true;
-    e->origin = origin;
-    memcpy(e->text, value, strlen(value) + 1);
+    struct entry e = {.given = true, .origin = origin};
+    memcpy(e.text, value, strlen(value) + 1);
+    take_value(&b->entries[i], &e);
     return 0;
+}
+
+void config_over(struct config_builder *b, const struct config_builder *over)
+{
+    for (size_t i = 0; i < config_key_count; i++)
+        if (over->entries[i].given)
+            take_value(&b->entries[i], &over->entries[i]);
 }
 
 int config_preset(struct config_builder *b, const char *name)

@@ -163,8 +163,8 @@ struct scenario {
     enum map_type type;
     uint32_t type_bits;                 /* length of the unit type one-hot */
     uint32_t shield_ally, shield_enemy; /* 1 if that side's features hold a shield entry */
-    uint32_t n_actions, obs_size, state_size,
-        max_reward; /* default options, full first frame; generated: 0 */
+    /* with default options; max_reward of a full first frame, 0 for generated maps */
+    uint32_t n_actions, obs_size, state_size, max_reward;
     const struct terrain_data *terrain;
     int32_t map_size[2], playable[4]; /* playable: x0, y0, x1, y1 */
     uint32_t n_ally_groups, n_enemy_groups;

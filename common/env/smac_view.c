@@ -57,8 +57,9 @@ static bool can_move(const struct smac *s, const struct smac_unit *u, int d)
 
 /* --- distances --- */
 
-/* How far, relatively, a root of a sum of squares that is rounded as it comes may be off: far more
- * than it is. Only what this leaves open needs smac_distance, right to the last bit but slow. */
+/* How far, relatively, a root of a sum of squares that is rounded as it comes may be off: far
+ * more than it is. Only what this leaves open needs smac_distance, right to the last bit but
+ * slow. */
 #define OFF 1e-13
 
 static double rough_distance(const struct smac_unit *a, const struct smac_unit *b)

@@ -55,15 +55,7 @@ static const struct kern *with_xsmm(const struct kern *plain)
     pthread_mutex_lock(&made.lock);
     if (!made.tried) {
         made.tried = true;
-        if (xsmm_open(plain)) {
-            made.xsmm = *plain;
-            made.xsmm.products = "libxsmm";
-            made.xsmm.gemm = xsmm_gemm;
-            made.xsmm.layer = xsmm_layer;
-            if (plain->isa == ISA_AVX2)
-                made.xsmm.layer_packed = xsmm_layer_packed;
-            made.xsmm.gemm_dw = xsmm_gemm_dw;
-        }
+        xsmm_open(&made.xsmm, plain);
     }
     if (made.xsmm.name && made.xsmm.isa == plain->isa)
         k = &made.xsmm;

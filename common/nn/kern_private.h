@@ -10,9 +10,10 @@ extern const struct kern kern_table_ref_fma; /* the same source, hardware fmaf *
 extern const struct kern kern_table_avx2;
 extern const struct kern kern_table_avx512;
 
-/* LIBXSMM for one of avx2 and avx512; `plain` serves what cannot be compiled. False if the
- * host refuses executable memory. Once per process. */
-bool xsmm_open(const struct kern *plain);
+/* LIBXSMM for one of avx2 and avx512: *out is `plain` with its products; `plain` serves what
+ * cannot be compiled. False, *out as it was, if the host refuses executable memory. Once per
+ * process. */
+bool xsmm_open(struct kern *out, const struct kern *plain);
 const char *xsmm_version(void);
 void xsmm_gemm(float *y, size_t ldy, const float *x, size_t ldx, const float *w, size_t ldw,
                size_t M, size_t N, size_t K, bool accumulate);

@@ -55,7 +55,7 @@ static struct {
     pthread_mutex_t lock;
     size_t used;
     struct kern plain;
-    bool copies; /* a weight gradient copies its blocks */
+    bool packs; /* AVX2: layers ask for packed weights, weight gradients copy their blocks */
     struct entry entry[TABLE];
 } jit = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -109,14 +109,9 @@ static libxsmm_smmfunction kernel(size_t m, size_t n, size_t k, size_t lda, size
     return fn ? fn : compile(&s);
 }
 
-bool xsmm_open(const struct kern *plain)
+/* A host may refuse executable pages: see one kernel work before relying on any. */
+static bool kernels_run(void)
 {
-    libxsmm_init();
-    libxsmm_set_target_archid(plain->isa == ISA_AVX512 ? LIBXSMM_X86_AVX512_CORE
-                                                       : LIBXSMM_X86_AVX2);
-    jit.plain = *plain;
-    jit.copies = plain->isa != ISA_AVX512;
-    /* A host may refuse executable pages: see one kernel work before relying on any. */
     const libxsmm_smmfunction fn = kernel(32, 1, 1, 32, 1, 32, 0);
     if (!fn)
         return false;
@@ -127,6 +122,24 @@ bool xsmm_open(const struct kern *plain)
     for (size_t i = 0; i < 32; i++)
         if (c[i] != (float)i * 2)
             return false;
+    return true;
+}
+
+bool xsmm_open(struct kern *out, const struct kern *plain)
+{
+    libxsmm_init();
+    libxsmm_set_target_archid(plain->isa == ISA_AVX512 ? LIBXSMM_X86_AVX512_CORE
+                                                       : LIBXSMM_X86_AVX2);
+    jit.plain = *plain;
+    jit.packs = plain->isa == ISA_AVX2;
+    if (!kernels_run())
+        return false;
+    *out = *plain;
+    out->products = "libxsmm";
+    out->gemm = xsmm_gemm;
+    out->layer = xsmm_layer;
+    out->layer_packed = jit.packs ? xsmm_layer_packed : NULL;
+    out->gemm_dw = xsmm_gemm_dw;
     return true;
 }
 
@@ -285,13 +298,13 @@ static void dw_as_it_lies(float *dw, size_t ldw, const float *x, size_t ldx, con
 void xsmm_gemm_dw(float *dw, size_t ldw, const float *x, size_t ldx, const float *dy,
                   size_t ldy, size_t R, size_t N, size_t K)
 {
-    const size_t rows = jit.copies ? COPIED_ROWS : DW_ROWS;
+    const size_t rows = jit.packs ? COPIED_ROWS : DW_ROWS;
     bug_on(N % KERN_PAD != 0);
     for (size_t r = 0; r < R; r += rows)
         for (size_t n = 0; n < N; n += DW_OUT)
-            (jit.copies ? dw_copied : dw_as_it_lies)(dw + n, ldw, x + r * ldx, ldx,
-                                                     dy + r * ldy + n, ldy, least(rows, R - r),
-                                                     least(DW_OUT, N - n), K);
+            (jit.packs ? dw_copied : dw_as_it_lies)(dw + n, ldw, x + r * ldx, ldx,
+                                                    dy + r * ldy + n, ldy, least(rows, R - r),
+                                                    least(DW_OUT, N - n), K);
 }
 
 void xsmm_prepare(size_t M, size_t N, size_t K, size_t ldy, size_t ldx, size_t ldw,
@@ -322,12 +335,12 @@ void xsmm_prepare_packed(size_t M, size_t K, size_t ldy, size_t ldx, bool accumu
 
 void xsmm_prepare_dw(size_t R, size_t N, size_t K, size_t ldw, size_t ldx, size_t ldy)
 {
-    const size_t most = jit.copies ? COPIED_ROWS : DW_ROWS;
-    const size_t out = jit.copies ? KERN_PAD : DW_OUT;
+    const size_t most = jit.packs ? COPIED_ROWS : DW_ROWS;
+    const size_t out = jit.packs ? KERN_PAD : DW_OUT;
     const size_t rows[] = {R >= most || R == 0 ? most : 0, R % most};
     for (size_t i = 0; i < 2; i++)
         for (size_t n = 0; n < N && rows[i] > 0; n += out)
             for (size_t k = 0; k < K; k += DW_IN)
                 kernel(least(out, N - n), least(DW_IN, K - k), rows[i],
-                       jit.copies ? KERN_PAD : ldy, jit.copies ? DW_IN : ldx, ldw, 3);
+                       jit.packs ? KERN_PAD : ldy, jit.packs ? DW_IN : ldx, ldw, 3);
 }

@@ -2,10 +2,10 @@
 /* linear.c - linear layers, one-hot first layers, the weight gradients of a step.
  *
  * A layer is a view into the parameter block; only the transposed copies are its own. They and
- * the packed ones, which all views of a block share, are rebuilt by refresh. Weight gradients are collected as jobs and run together: each
- * task is a strip of output columns of one layer, or the class rows of some categoricals, so
- * threads never share an output and every sum is one chain over all rows, whatever the number
- * of threads. */
+ * the packed ones, which all views of a block share, are rebuilt by refresh. Weight gradients
+ * are collected as jobs and run together: each task is a strip of output columns of one layer,
+ * or the class rows of some categoricals, so threads never share an output and every sum is one
+ * chain over all rows, whatever the number of threads. */
 #include "nn/linear.h"
 
 #include "base/err.h"

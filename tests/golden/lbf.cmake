@@ -1,6 +1,6 @@
 # lbf_golden FILE... replays recordings of the published Level-Based Foraging.
 if(TARGET env AND TARGET base)
-  add_executable(lbf_golden lbf_golden.c)
+  add_executable(lbf_golden lbf_golden.c recording.c)
   target_link_libraries(lbf_golden PRIVATE env base build_flags PkgConfig::JANSSON)
 
   # Small recordings of our own making: lbf/generate.py says what each one covers.

@@ -1,6 +1,6 @@
 # smac_golden FILE... replays recordings of the published SMAC environment.
 if(TARGET env AND TARGET base)
-  add_executable(smac_golden smac_golden.c)
+  add_executable(smac_golden smac_golden.c recording.c)
   target_include_directories(smac_golden PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/../../common/env)
   target_link_libraries(smac_golden PRIVATE env base build_flags PkgConfig::JANSSON m)
 

@@ -15,6 +15,7 @@
  *
  * A lost connection stands in the file as the string "error" in place of a unit list. Which of
  * the requests failed follows from the requests themselves: the one before a "quit". */
+#include "recording.h"
 #include "scenario.h"
 #include "smac_client.h"
 
@@ -23,23 +24,16 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum outcome { SAME = 0, DIFFERENT = 1, MALFORMED = EXIT_DATA };
 
 #define VECTOR_TOLERANCE 1e-6
 #define REWARD_TOLERANCE 1e-9
 #define REWARD_FLOOR 1e-12 /* sums that cancel to nothing */
 
 struct run {
-    const char *name;
-    json_t *root;
-    enum outcome outcome;
-    char why[768];
-    char where[64];
+    struct recording rec;
 
     struct smac *smac;
     struct smac_client *client;
@@ -57,33 +51,7 @@ struct run {
     size_t episodes, steps, compared;
 };
 
-/* Remember the first thing that went wrong. Returns its outcome, never SAME. */
-static enum outcome __attribute__((format(printf, 3, 4)))
-stop(struct run *r, enum outcome what, const char *fmt, ...)
-{
-    if (r->outcome != SAME)
-        return r->outcome;
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(r->why, sizeof r->why, fmt, ap);
-    va_end(ap);
-    r->outcome = what;
-    return what;
-}
-
 /* --- reading --- */
-
-static const json_t *field(struct run *r, const json_t *o, const char *key, json_type type)
-{
-    const json_t *v = json_object_get(o, key);
-    if (!v)
-        stop(r, MALFORMED, "'%s' is missing", key);
-    else if (json_typeof(v) != type)
-        stop(r, MALFORMED, "'%s' has the wrong type", key);
-    else
-        return v;
-    return NULL;
-}
 
 static bool is_bool_value(const json_t *v, bool expected)
 {
@@ -95,7 +63,7 @@ static enum outcome read_count(struct run *r, const json_t *v, const char *what,
 {
     if (!json_is_integer(v) || json_integer_value(v) < 0 ||
         (uint64_t)json_integer_value(v) > max)
-        return stop(r, MALFORMED, "%s is not a whole number from 0 to %llu", what,
+        return stop(&r->rec, MALFORMED, "%s is not a whole number from 0 to %llu", what,
                     (unsigned long long)max);
     *out = (uint64_t)json_integer_value(v);
     return SAME;
@@ -114,7 +82,7 @@ static enum outcome read_tag(struct run *r, const json_t *v, uint64_t *out)
     if (text && text[0] >= '0' && text[0] <= '9')
         *out = strtoull(text, &end, 10);
     if (!end || *end || errno)
-        return stop(r, MALFORMED, "a tag is not a 64-bit number");
+        return stop(&r->rec, MALFORMED, "a tag is not a 64-bit number");
     return SAME;
 }
 
@@ -130,21 +98,21 @@ static int hex_digit(char c)
 static enum outcome read_image(struct run *r, const json_t *info, const char *key,
                                uint32_t *bits, uint8_t **data, size_t *n)
 {
-    const json_t *image = field(r, info, key, JSON_OBJECT);
-    const json_t *hex = image ? field(r, image, "data_hex", JSON_STRING) : NULL;
+    const json_t *image = field(&r->rec, info, key, JSON_OBJECT);
+    const json_t *hex = image ? field(&r->rec, image, "data_hex", JSON_STRING) : NULL;
     uint64_t depth;
     if (!hex ||
         read_count(r, json_object_get(image, "bits_per_pixel"), "bits_per_pixel", 64, &depth))
-        return r->outcome;
+        return r->rec.outcome;
     *bits = (uint32_t)depth;
     size_t digits = json_string_length(hex);
     const char *text = json_string_value(hex);
     if (digits % 2 || !(*data = calloc(digits / 2 + 1, 1)))
-        return stop(r, MALFORMED, "'%s' has half a byte", key);
+        return stop(&r->rec, MALFORMED, "'%s' has half a byte", key);
     for (size_t i = 0; i < digits; i += 2) {
         int hi = hex_digit(text[i]), lo = hex_digit(text[i + 1]);
         if (hi < 0 || lo < 0)
-            return stop(r, MALFORMED, "'%s' is not hexadecimal", key);
+            return stop(&r->rec, MALFORMED, "'%s' is not hexadecimal", key);
         (*data)[i / 2] = (uint8_t)(hi << 4 | lo);
     }
     *n = digits / 2;
@@ -153,16 +121,16 @@ static enum outcome read_image(struct run *r, const json_t *info, const char *ke
 
 static enum outcome read_game_info(struct run *r)
 {
-    const json_t *info = field(r, r->root, "game_info", JSON_OBJECT);
-    const json_t *size = info ? field(r, info, "map_size", JSON_ARRAY) : NULL;
-    const json_t *area = size ? field(r, info, "playable_area", JSON_ARRAY) : NULL;
+    const json_t *info = field(&r->rec, r->rec.root, "game_info", JSON_OBJECT);
+    const json_t *size = info ? field(&r->rec, info, "map_size", JSON_ARRAY) : NULL;
+    const json_t *area = size ? field(&r->rec, info, "playable_area", JSON_ARRAY) : NULL;
     uint64_t v[6];
     if (!area)
-        return r->outcome;
+        return r->rec.outcome;
     for (size_t i = 0; i < 6; i++)
         if (read_count(r, i < 2 ? json_array_get(size, i) : json_array_get(area, i - 2),
                        "a side of the map", 65535, &v[i]))
-            return r->outcome;
+            return r->rec.outcome;
     r->info.map_w = (uint32_t)v[0];
     r->info.map_h = (uint32_t)v[1];
     for (size_t i = 0; i < 4; i++)
@@ -171,7 +139,7 @@ static enum outcome read_game_info(struct run *r)
                    &r->info.pathing_bytes) ||
         read_image(r, info, "terrain_height", &r->info.height_bits, &r->height,
                    &r->info.height_bytes))
-        return r->outcome;
+        return r->rec.outcome;
     r->info.pathing = r->pathing;
     r->info.height = r->height;
     return SAME;
@@ -199,7 +167,7 @@ static enum outcome read_unit(struct run *r, const json_t *v, struct smac_unit *
     if (read_count(r, json_object_get(v, "owner"), "owner", UINT32_MAX, &owner) ||
         read_count(r, json_object_get(v, "unit_type"), "unit_type", UINT32_MAX, &type) ||
         read_tag(r, json_object_get(v, "tag"), &u->tag))
-        return r->outcome;
+        return r->rec.outcome;
     u->owner = (uint32_t)owner;
     u->unit_type = (uint32_t)type;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
@@ -207,7 +175,7 @@ static enum outcome read_unit(struct run *r, const json_t *v, struct smac_unit *
         if (!number)
             continue;
         if (!json_is_number(number))
-            return stop(r, MALFORMED, "'%s' of a unit is not a number", numbers[i].key);
+            return stop(&r->rec, MALFORMED, "'%s' of a unit is not a number", numbers[i].key);
         *numbers[i].at = (float)json_number_value(number);
     }
     return SAME;
@@ -216,14 +184,15 @@ static enum outcome read_unit(struct run *r, const json_t *v, struct smac_unit *
 static enum outcome read_frame(struct run *r, const json_t *frame, struct smac_reply *out)
 {
     if (!json_is_array(frame))
-        return stop(r, MALFORMED, "an observation is neither a list of units nor \"error\"");
+        return stop(&r->rec, MALFORMED,
+                    "an observation is neither a list of units nor \"error\"");
     if (json_array_size(frame) > SMAC_UNITS_MAX)
-        return stop(r, MALFORMED, "an observation of %zu units, more than %d",
+        return stop(&r->rec, MALFORMED, "an observation of %zu units, more than %d",
                     json_array_size(frame), SMAC_UNITS_MAX);
     out->n_units = json_array_size(frame);
     for (size_t i = 0; i < out->n_units; i++)
         if (read_unit(r, json_array_get(frame, i), &out->units[i]))
-            return r->outcome;
+            return r->rec.outcome;
     return SAME;
 }
 
@@ -242,7 +211,7 @@ static enum outcome read_difficulty(struct run *r, const json_t *v, uint32_t *ou
     else if (text && strcmp(text, "A") == 0)
         *out = 10;
     else
-        return stop(r, MALFORMED, "difficulty is not one of \"1\" to \"9\" and \"A\"");
+        return stop(&r->rec, MALFORMED, "difficulty is not one of \"1\" to \"9\" and \"A\"");
     return SAME;
 }
 
@@ -320,7 +289,7 @@ static enum outcome read_setting(struct run *r, struct settings *s, const char *
         return read_difficulty(r, v, &s->client.difficulty);
     if (strcmp(key, "step_mul") == 0) {
         if (read_count(r, v, "step_mul", UINT32_MAX, &count))
-            return r->outcome;
+            return r->rec.outcome;
         s->client.step_mul = s->options.step_mul = (uint32_t)count;
         return SAME;
     }
@@ -331,26 +300,26 @@ static enum outcome read_setting(struct run *r, struct settings *s, const char *
     if (strcmp(key, "seed") == 0) {
         s->client.has_seed = !json_is_null(v);
         if (s->client.has_seed && read_count(r, v, "seed", UINT32_MAX, &count))
-            return r->outcome;
+            return r->rec.outcome;
         s->client.seed = s->client.has_seed ? (uint32_t)count : 0;
         return SAME;
     }
-    return stop(r, MALFORMED, "config: '%s' is unknown or has the wrong type", key);
+    return stop(&r->rec, MALFORMED, "config: '%s' is unknown or has the wrong type", key);
 }
 
 static enum outcome read_config(struct run *r, struct settings *s)
 {
-    json_t *config = json_object_get(r->root, "config");
+    json_t *config = json_object_get(r->rec.root, "config");
     const char *key;
     json_t *v;
     smac_options_default(&s->options);
     smac_client_options_default(&s->client);
     if (config && !json_is_object(config))
-        return stop(r, MALFORMED, "'config' has the wrong type");
+        return stop(&r->rec, MALFORMED, "'config' has the wrong type");
     json_object_foreach(config, key, v)
     {
         if (read_setting(r, s, key, v))
-            return r->outcome;
+            return r->rec.outcome;
     }
     return SAME;
 }
@@ -364,7 +333,7 @@ static enum outcome expect_text(struct run *r, const json_t *call, const char *k
     const char *expected = json_string_value(v);
     if (got ? expected && strcmp(got, expected) == 0 : !v || json_is_null(v))
         return SAME;
-    return stop(r, DIFFERENT, "call %zu: %s, got %s, expected %s", r->call, key,
+    return stop(&r->rec, DIFFERENT, "call %zu: %s, got %s, expected %s", r->call, key,
                 got ? got : "null", expected ? expected : "another value");
 }
 
@@ -372,24 +341,24 @@ static enum outcome expect_switch(struct run *r, const json_t *call, const char 
 {
     if (is_bool_value(json_object_get(call, key), got))
         return SAME;
-    return stop(r, DIFFERENT, "call %zu: %s, got %s, expected another value", r->call, key,
-                got ? "true" : "false");
+    return stop(&r->rec, DIFFERENT, "call %zu: %s, got %s, expected another value", r->call,
+                key, got ? "true" : "false");
 }
 
 static enum outcome expect_tags(struct run *r, const json_t *list, const char *what,
                                 const uint64_t *got, size_t n)
 {
     if (!json_is_array(list))
-        return stop(r, MALFORMED, "%s is not a list of tags", what);
+        return stop(&r->rec, MALFORMED, "%s is not a list of tags", what);
     if (json_array_size(list) != n)
-        return stop(r, DIFFERENT, "%s: got %zu tags, expected %zu", what, n,
+        return stop(&r->rec, DIFFERENT, "%s: got %zu tags, expected %zu", what, n,
                     json_array_size(list));
     for (size_t i = 0; i < n; i++) {
         uint64_t tag;
         if (read_tag(r, json_array_get(list, i), &tag))
-            return r->outcome;
+            return r->rec.outcome;
         if (tag != got[i])
-            return stop(r, DIFFERENT, "%s %zu: got %llu, expected %llu", what, i,
+            return stop(&r->rec, DIFFERENT, "%s %zu: got %llu, expected %llu", what, i,
                         (unsigned long long)got[i], (unsigned long long)tag);
     }
     return SAME;
@@ -401,12 +370,12 @@ static enum outcome expect_target(struct run *r, const json_t *command, size_t i
     const json_t *pos = json_object_get(command, "target_pos");
     const json_t *unit = json_object_get(command, "target_unit_tag");
     if ((c->target == 1) != json_is_array(pos) || (c->target == 2) != (unit != NULL))
-        return stop(r, DIFFERENT, "command %zu: another kind of target", i);
+        return stop(&r->rec, DIFFERENT, "command %zu: another kind of target", i);
     if (c->target == 1) {
         double x = json_number_value(json_array_get(pos, 0));
         double y = json_number_value(json_array_get(pos, 1));
         if (x < (double)c->x || x > (double)c->x || y < (double)c->y || y > (double)c->y)
-            return stop(r, DIFFERENT,
+            return stop(&r->rec, DIFFERENT,
                         "command %zu: target, got (%.9g, %.9g), expected "
                         "(%.9g, %.9g)",
                         i, (double)c->x, (double)c->y, x, y);
@@ -414,9 +383,9 @@ static enum outcome expect_target(struct run *r, const json_t *command, size_t i
     uint64_t tag;
     if (c->target == 2) {
         if (read_tag(r, unit, &tag))
-            return r->outcome;
+            return r->rec.outcome;
         if (tag != c->target_tag)
-            return stop(r, DIFFERENT, "command %zu: target, got %llu, expected %llu", i,
+            return stop(&r->rec, DIFFERENT, "command %zu: target, got %llu, expected %llu", i,
                         (unsigned long long)c->target_tag, (unsigned long long)tag);
     }
     return SAME;
@@ -425,11 +394,11 @@ static enum outcome expect_target(struct run *r, const json_t *command, size_t i
 static enum outcome expect_commands(struct run *r, const json_t *call,
                                     const struct smac_request *q)
 {
-    const json_t *list = field(r, call, "commands", JSON_ARRAY);
+    const json_t *list = field(&r->rec, call, "commands", JSON_ARRAY);
     if (!list)
-        return r->outcome;
+        return r->rec.outcome;
     if (json_array_size(list) != q->n_commands)
-        return stop(r, DIFFERENT, "commands: got %zu, expected %zu", q->n_commands,
+        return stop(&r->rec, DIFFERENT, "commands: got %zu, expected %zu", q->n_commands,
                     json_array_size(list));
     for (size_t i = 0; i < q->n_commands; i++) {
         const json_t *command = json_array_get(list, i);
@@ -437,15 +406,15 @@ static enum outcome expect_commands(struct run *r, const json_t *call,
         uint64_t ability;
         if (read_count(r, json_object_get(command, "ability_id"), "ability_id", UINT32_MAX,
                        &ability))
-            return r->outcome;
+            return r->rec.outcome;
         if (ability != c->ability)
-            return stop(r, DIFFERENT, "command %zu: ability, got %u, expected %llu", i,
+            return stop(&r->rec, DIFFERENT, "command %zu: ability, got %u, expected %llu", i,
                         c->ability, (unsigned long long)ability);
         if (expect_tags(r, json_object_get(command, "unit_tags"), "unit_tags of a command",
                         &c->unit_tag, 1) ||
             expect_switch(r, command, "queue_command", false) ||
             expect_target(r, command, i, c))
-            return r->outcome;
+            return r->rec.outcome;
     }
     return SAME;
 }
@@ -453,17 +422,17 @@ static enum outcome expect_commands(struct run *r, const json_t *call,
 static enum outcome expect_players(struct run *r, const json_t *call,
                                    const struct smac_request *q)
 {
-    const json_t *players = field(r, call, "players", JSON_ARRAY);
+    const json_t *players = field(&r->rec, call, "players", JSON_ARRAY);
     if (!players)
-        return r->outcome;
+        return r->rec.outcome;
     if (json_array_size(players) != 2)
-        return stop(r, DIFFERENT, "create_game: got 2 players, expected %zu",
+        return stop(&r->rec, DIFFERENT, "create_game: got 2 players, expected %zu",
                     json_array_size(players));
     const json_t *us = json_array_get(players, 0), *them = json_array_get(players, 1);
     if (expect_text(r, us, "type", "Participant") || expect_text(r, us, "race", NULL) ||
         expect_text(r, us, "difficulty", NULL) || expect_text(r, them, "type", "Computer") ||
         expect_text(r, them, "race", q->enemy_race))
-        return r->outcome;
+        return r->rec.outcome;
     return expect_text(r, them, "difficulty", q->difficulty);
 }
 
@@ -475,10 +444,10 @@ static enum outcome expect_create_game(struct run *r, const json_t *call,
                     ? json_is_integer(seed) && json_integer_value(seed) == (json_int_t)q->seed
                     : !seed || json_is_null(seed);
     if (!same)
-        return stop(r, DIFFERENT, "create_game: random_seed differs");
+        return stop(&r->rec, DIFFERENT, "create_game: random_seed differs");
     if (expect_text(r, call, "map_path", q->map_path) ||
         expect_switch(r, call, "realtime", false))
-        return r->outcome;
+        return r->rec.outcome;
     return expect_players(r, call, q);
 }
 
@@ -489,19 +458,19 @@ static enum outcome expect_fields(struct run *r, const json_t *call,
     switch (q->call) {
     case CALL_LAUNCH:
         if (expect_text(r, call, "version", q->version))
-            return r->outcome;
+            return r->rec.outcome;
         return expect_switch(r, call, "want_rgb", false);
     case CALL_CREATE_GAME:
         return expect_create_game(r, call, q);
     case CALL_JOIN_GAME:
         if (expect_text(r, call, "race", q->race) || expect_switch(r, call, "raw", true))
-            return r->outcome;
+            return r->rec.outcome;
         return expect_switch(r, call, "score", false);
     case CALL_STEP:
         if (read_count(r, json_object_get(call, "count"), "count", UINT32_MAX, &count))
-            return r->outcome;
+            return r->rec.outcome;
         if (count != q->count)
-            return stop(r, DIFFERENT, "step: got %u loops, expected %llu", q->count,
+            return stop(&r->rec, DIFFERENT, "step: got %u loops, expected %llu", q->count,
                         (unsigned long long)count);
         return SAME;
     case CALL_ACTIONS:
@@ -525,10 +494,10 @@ static enum outcome expect_call(struct run *r, const struct smac_request *q)
     const json_t *call = json_array_get(r->calls, r->call);
     const char *name = smac_call_name(q->call);
     if (strcmp(call_name(call), name) != 0)
-        return stop(r, DIFFERENT, "call %zu: got %s, expected %s", r->call, name,
+        return stop(&r->rec, DIFFERENT, "call %zu: got %s, expected %s", r->call, name,
                     call_name(call));
     if (expect_fields(r, call, q))
-        return r->outcome;
+        return r->rec.outcome;
     r->call++;
     return SAME;
 }
@@ -571,7 +540,7 @@ static int answer(void *state, const struct smac_request *q, struct smac_reply *
         return 0;
     const json_t *frame = next_frame(r);
     if (!frame) {
-        stop(r, DIFFERENT, "one observation more than recorded was asked for");
+        stop(&r->rec, DIFFERENT, "one observation more than recorded was asked for");
         return ERR_PROTO;
     }
     r->frame++;
@@ -581,10 +550,10 @@ static int answer(void *state, const struct smac_request *q, struct smac_reply *
 static enum outcome expect_all_consumed(struct run *r)
 {
     if (r->call < json_array_size(r->calls))
-        return stop(r, DIFFERENT, "call %zu: got nothing, expected %s", r->call,
+        return stop(&r->rec, DIFFERENT, "call %zu: got nothing, expected %s", r->call,
                     call_name(json_array_get(r->calls, r->call)));
     if (next_frame(r) && !is_error(next_frame(r)))
-        return stop(r, DIFFERENT, "an observation was not asked for");
+        return stop(&r->rec, DIFFERENT, "an observation was not asked for");
     return SAME;
 }
 
@@ -594,20 +563,20 @@ static enum outcome expect_vector(struct run *r, const json_t *list, const char 
                                   const float *got, size_t n)
 {
     if (!json_is_array(list))
-        return stop(r, MALFORMED, "%s is not a list", what);
+        return stop(&r->rec, MALFORMED, "%s is not a list", what);
     if (json_array_size(list) != n)
-        return stop(r, DIFFERENT, "%s: got %zu entries, expected %zu", what, n,
+        return stop(&r->rec, DIFFERENT, "%s: got %zu entries, expected %zu", what, n,
                     json_array_size(list));
     for (size_t i = 0; i < n; i++) {
         const json_t *v = json_array_get(list, i);
         if (!json_is_number(v))
-            return stop(r, MALFORMED, "%s: entry %zu is not a number", what, i);
+            return stop(&r->rec, MALFORMED, "%s: entry %zu is not a number", what, i);
         double e = json_number_value(v);
         /* The shortest decimal of a large single may be off by more than the tolerance. */
         float single = (float)e;
         bool same = single >= got[i] && single <= got[i];
         if (!same && !(fabs((double)got[i] - e) <= VECTOR_TOLERANCE))
-            return stop(r, DIFFERENT, "%s, entry %zu: got %.9g, expected %.9g", what, i,
+            return stop(&r->rec, DIFFERENT, "%s, entry %zu: got %.9g, expected %.9g", what, i,
                         (double)got[i], e);
     }
     r->compared += n;
@@ -619,12 +588,12 @@ static enum outcome expect_observations(struct run *r, const json_t *list)
     char what[48];
     size_t len = smac_obs_len(r->smac);
     if (!json_is_array(list) || json_array_size(list) != r->spec.n_agents)
-        return stop(r, MALFORMED, "'obs' is not one list per agent");
+        return stop(&r->rec, MALFORMED, "'obs' is not one list per agent");
     smac_obs(r->smac, r->vector);
     for (size_t i = 0; i < r->spec.n_agents; i++) {
         snprintf(what, sizeof what, "obs of agent %zu", i);
         if (expect_vector(r, json_array_get(list, i), what, r->vector + i * len, len))
-            return r->outcome;
+            return r->rec.outcome;
     }
     return SAME;
 }
@@ -633,16 +602,18 @@ static enum outcome expect_avail(struct run *r, const json_t *list)
 {
     size_t actions = r->spec.actions;
     if (!json_is_array(list) || json_array_size(list) != r->spec.n_agents)
-        return stop(r, MALFORMED, "'avail' is not one string per agent");
+        return stop(&r->rec, MALFORMED, "'avail' is not one string per agent");
     smac_avail(r->smac, r->avail);
     for (size_t i = 0; i < r->spec.n_agents; i++) {
         const char *text = json_string_value(json_array_get(list, i));
         if (!text || strlen(text) != actions)
-            return stop(r, MALFORMED, "avail of agent %zu is not a string of %zu", i, actions);
+            return stop(&r->rec, MALFORMED, "avail of agent %zu is not a string of %zu", i,
+                        actions);
         for (size_t a = 0; a < actions; a++)
             if (text[a] != '0' + r->avail[i * actions + a])
-                return stop(r, DIFFERENT, "avail of agent %zu, action %zu: got %d, expected %c",
-                            i, a, r->avail[i * actions + a], text[a]);
+                return stop(&r->rec, DIFFERENT,
+                            "avail of agent %zu, action %zu: got %d, expected %c", i, a,
+                            r->avail[i * actions + a], text[a]);
     }
     return SAME;
 }
@@ -650,11 +621,11 @@ static enum outcome expect_avail(struct run *r, const json_t *list)
 static enum outcome expect_views(struct run *r, const json_t *expect)
 {
     if (expect_observations(r, json_object_get(expect, "obs")))
-        return r->outcome;
+        return r->rec.outcome;
     smac_state(r->smac, r->vector);
     if (expect_vector(r, json_object_get(expect, "state"), "state", r->vector,
                       smac_state_len(r->smac)))
-        return r->outcome;
+        return r->rec.outcome;
     return expect_avail(r, json_object_get(expect, "avail"));
 }
 
@@ -663,10 +634,10 @@ static enum outcome expect_amount(struct run *r, const json_t *expect, const cha
 {
     const json_t *v = json_object_get(expect, key);
     if (!json_is_number(v))
-        return stop(r, MALFORMED, "'%s' is not a number", key);
+        return stop(&r->rec, MALFORMED, "'%s' is not a number", key);
     double e = json_number_value(v);
     if (!(fabs(got - e) <= REWARD_TOLERANCE * fabs(e) + REWARD_FLOOR))
-        return stop(r, DIFFERENT, "%s: got %.17g, expected %.17g", key, got, e);
+        return stop(&r->rec, DIFFERENT, "%s: got %.17g, expected %.17g", key, got, e);
     return SAME;
 }
 
@@ -674,10 +645,10 @@ static enum outcome expect_number(struct run *r, const json_t *o, const char *ke
 {
     uint64_t e;
     if (read_count(r, json_object_get(o, key), key, INT64_MAX, &e))
-        return r->outcome;
+        return r->rec.outcome;
     if (e != got)
-        return stop(r, DIFFERENT, "%s: got %llu, expected %llu", key, (unsigned long long)got,
-                    (unsigned long long)e);
+        return stop(&r->rec, DIFFERENT, "%s: got %llu, expected %llu", key,
+                    (unsigned long long)got, (unsigned long long)e);
     return SAME;
 }
 
@@ -687,16 +658,16 @@ static enum outcome expect_info(struct run *r, const json_t *info,
 {
     size_t keys = got->info_valid ? got->episode_limit ? 4 : 3 : 0;
     if (!json_is_object(info))
-        return stop(r, MALFORMED, "'info' is not an object");
+        return stop(&r->rec, MALFORMED, "'info' is not an object");
     if (json_object_size(info) != keys)
-        return stop(r, DIFFERENT, "info: got %zu keys, expected %zu", keys,
+        return stop(&r->rec, DIFFERENT, "info: got %zu keys, expected %zu", keys,
                     json_object_size(info));
     if (!got->info_valid)
         return SAME;
     if (expect_switch(r, info, "battle_won", got->battle_won) ||
         expect_number(r, info, "dead_allies", got->dead_allies) ||
         expect_number(r, info, "dead_enemies", got->dead_enemies))
-        return r->outcome;
+        return r->rec.outcome;
     return got->episode_limit ? expect_switch(r, info, "episode_limit", true) : SAME;
 }
 
@@ -715,7 +686,7 @@ static enum outcome expect_stats(struct run *r, json_t *stats)
     for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
         if (json_object_get(stats, counters[i].key) &&
             expect_number(r, stats, counters[i].key, counters[i].got))
-            return r->outcome;
+            return r->rec.outcome;
     double games = (double)st.battles_game;
     if (json_object_get(stats, "win_rate"))
         return expect_amount(r, stats, "win_rate",
@@ -739,16 +710,16 @@ static enum outcome expect_names(struct run *r, const json_t *info, const char *
         return SAME;
     for (; first[n]; n++)
         if (strcmp(text_at(list, n), first[n]) != 0)
-            return stop(r, DIFFERENT, "%s %zu: got %s", key, n, first[n]);
+            return stop(&r->rec, DIFFERENT, "%s %zu: got %s", key, n, first[n]);
     if (shield && strcmp(text_at(list, n++), "shield") != 0)
-        return stop(r, DIFFERENT, "%s: got a shield", key);
+        return stop(&r->rec, DIFFERENT, "%s: got a shield", key);
     for (uint32_t b = 0; b < bits; b++) {
         snprintf(type, sizeof type, "type_%u", b);
         if (strcmp(text_at(list, n++), type) != 0)
-            return stop(r, DIFFERENT, "%s: got %s", key, type);
+            return stop(&r->rec, DIFFERENT, "%s: got %s", key, type);
     }
     if (json_array_size(list) != n)
-        return stop(r, DIFFERENT, "%s: got %zu names, expected %zu", key, n,
+        return stop(&r->rec, DIFFERENT, "%s: got %zu names, expected %zu", key, n,
                     json_array_size(list));
     return SAME;
 }
@@ -758,17 +729,17 @@ static enum outcome expect_env_info(struct run *r, const char *map)
     static const char *const ally[] = {"health", "energy/cooldown", "rel_x", "rel_y", NULL};
     static const char *const enemy[] = {"health", "rel_x", "rel_y", NULL};
     const struct scenario *m;
-    const json_t *info = field(r, r->root, "env_info", JSON_OBJECT);
+    const json_t *info = field(&r->rec, r->rec.root, "env_info", JSON_OBJECT);
     if (!info || scenario_find(&m, map))
-        return stop(r, MALFORMED, "unknown map");
+        return stop(&r->rec, MALFORMED, "unknown map");
     if (expect_number(r, info, "state_shape", r->spec.state) ||
         expect_number(r, info, "obs_shape", r->spec.obs) ||
         expect_number(r, info, "n_actions", r->spec.actions) ||
         expect_number(r, info, "n_agents", r->spec.n_agents) ||
         expect_number(r, info, "episode_limit", r->spec.episode_limit))
-        return r->outcome;
+        return r->rec.outcome;
     if (expect_names(r, info, "agent_features", ally, m->shield_ally, m->type_bits))
-        return r->outcome;
+        return r->rec.outcome;
     return expect_names(r, info, "enemy_features", enemy, m->shield_enemy, m->type_bits);
 }
 
@@ -776,13 +747,13 @@ static enum outcome expect_env_info(struct run *r, const char *map)
 
 static enum outcome begin(struct run *r, const json_t *part, const char *frames)
 {
-    r->calls = field(r, part, "calls", JSON_ARRAY);
+    r->calls = field(&r->rec, part, "calls", JSON_ARRAY);
     r->frames = json_object_get(part, frames);
     r->call = r->frame = 0;
     if (!r->calls)
-        return r->outcome;
+        return r->rec.outcome;
     if (!r->frames)
-        return stop(r, MALFORMED, "'%s' is missing", frames);
+        return stop(&r->rec, MALFORMED, "'%s' is missing", frames);
     return SAME;
 }
 
@@ -790,16 +761,16 @@ static enum outcome begin(struct run *r, const json_t *part, const char *frames)
 static enum outcome refused(struct run *r, int rc)
 {
     const char *why = rc == ERR_NOMEM ? "" : err_text();
-    return stop(r, DIFFERENT, "%s: %s", err_str(rc), why);
+    return stop(&r->rec, DIFFERENT, "%s: %s", err_str(rc), why);
 }
 
 static enum outcome play_reset(struct run *r, const json_t *reset)
 {
     uint64_t agents[SMAC_AGENTS_MAX], enemies[SMAC_ENEMIES_MAX];
-    const json_t *expect = field(r, reset, "expect", JSON_OBJECT);
+    const json_t *expect = field(&r->rec, reset, "expect", JSON_OBJECT);
     r->single_frame = false;
     if (!expect || begin(r, reset, "observations"))
-        return r->outcome;
+        return r->rec.outcome;
     int rc = smac_client_reset(r->client);
     if (rc)
         return refused(r, rc);
@@ -810,21 +781,21 @@ static enum outcome play_reset(struct run *r, const json_t *reset)
                     r->spec.n_agents) ||
         expect_tags(r, json_object_get(expect, "enemy_tags"), "enemy_tags", enemies,
                     smac_enemies(r->smac)))
-        return r->outcome;
+        return r->rec.outcome;
     return expect_views(r, expect);
 }
 
 static enum outcome read_actions(struct run *r, const json_t *step, uint8_t *out)
 {
-    const json_t *list = field(r, step, "actions", JSON_ARRAY);
+    const json_t *list = field(&r->rec, step, "actions", JSON_ARRAY);
     if (!list)
-        return r->outcome;
+        return r->rec.outcome;
     if (json_array_size(list) != r->spec.n_agents)
-        return stop(r, MALFORMED, "'actions' is not one number per agent");
+        return stop(&r->rec, MALFORMED, "'actions' is not one number per agent");
     for (size_t i = 0; i < r->spec.n_agents; i++) {
         uint64_t a;
         if (read_count(r, json_array_get(list, i), "an action", UINT8_MAX, &a))
-            return r->outcome;
+            return r->rec.outcome;
         out[i] = (uint8_t)a;
     }
     return SAME;
@@ -834,94 +805,81 @@ static enum outcome play_step(struct run *r, const json_t *step)
 {
     uint8_t action[SMAC_AGENTS_MAX];
     struct smac_result got;
-    const json_t *expect = field(r, step, "expect", JSON_OBJECT);
+    const json_t *expect = field(&r->rec, step, "expect", JSON_OBJECT);
     r->single_frame = true;
     if (!expect || read_actions(r, step, action) || begin(r, step, "observation"))
-        return r->outcome;
+        return r->rec.outcome;
     int rc = smac_client_step(r->client, action, &got);
     if (rc)
         return refused(r, rc);
     if (expect_all_consumed(r) || expect_amount(r, expect, "reward", got.reward) ||
         expect_switch(r, expect, "terminated", got.terminated) ||
         expect_info(r, json_object_get(expect, "info"), &got))
-        return r->outcome;
+        return r->rec.outcome;
     r->steps++;
     return expect_views(r, expect);
 }
 
 static enum outcome play_episode(struct run *r, const json_t *episode)
 {
-    const json_t *reset = field(r, episode, "reset", JSON_OBJECT);
-    const json_t *steps = reset ? field(r, episode, "steps", JSON_ARRAY) : NULL;
+    const json_t *reset = field(&r->rec, episode, "reset", JSON_OBJECT);
+    const json_t *steps = reset ? field(&r->rec, episode, "steps", JSON_ARRAY) : NULL;
     if (!steps)
-        return r->outcome;
-    snprintf(r->where, sizeof r->where, "episode %zu reset", r->episodes);
+        return r->rec.outcome;
+    snprintf(r->rec.where, sizeof r->rec.where, "episode %zu reset", r->episodes);
     if (play_reset(r, reset))
-        return r->outcome;
+        return r->rec.outcome;
     for (size_t k = 0; k < json_array_size(steps); k++) {
-        snprintf(r->where, sizeof r->where, "episode %zu step %zu", r->episodes, k);
+        snprintf(r->rec.where, sizeof r->rec.where, "episode %zu step %zu", r->episodes, k);
         if (play_step(r, json_array_get(steps, k)))
-            return r->outcome;
+            return r->rec.outcome;
     }
-    snprintf(r->where, sizeof r->where, "episode %zu stats", r->episodes);
+    snprintf(r->rec.where, sizeof r->rec.where, "episode %zu stats", r->episodes);
     r->episodes++;
     json_t *stats = json_object_get(episode, "stats");
-    return stats ? expect_stats(r, stats) : stop(r, MALFORMED, "'stats' is missing");
+    return stats ? expect_stats(r, stats) : stop(&r->rec, MALFORMED, "'stats' is missing");
 }
 
 static enum outcome open_environment(struct run *r)
 {
     struct settings s;
     uint64_t format;
-    const json_t *map = field(r, r->root, "map", JSON_STRING);
-    if (!map || read_count(r, json_object_get(r->root, "format"), "format", 1000, &format))
-        return r->outcome;
+    const json_t *map = field(&r->rec, r->rec.root, "map", JSON_STRING);
+    if (!map || read_count(r, json_object_get(r->rec.root, "format"), "format", 1000, &format))
+        return r->rec.outcome;
     if (format != 1)
-        return stop(r, MALFORMED, "format %llu, this tool reads 1", (unsigned long long)format);
+        return stop(&r->rec, MALFORMED, "format %llu, this tool reads 1",
+                    (unsigned long long)format);
     if (read_config(r, &s) || read_game_info(r))
-        return r->outcome;
+        return r->rec.outcome;
     int rc = smac_open(&r->smac, json_string_value(map), &s.options);
     if (!rc)
         rc = smac_client_open(&r->client, r->smac, &s.client,
                               (struct smac_link){.ask = answer, .state = r});
     if (rc)
-        return stop(r, MALFORMED, "%s: %s", err_str(rc), err_text());
+        return stop(&r->rec, MALFORMED, "%s: %s", err_str(rc), err_text());
     smac_spec(r->smac, &r->spec);
     size_t entries = r->spec.n_agents * smac_obs_len(r->smac) + smac_state_len(r->smac);
     r->vector = calloc(entries, sizeof *r->vector);
     r->avail = calloc(r->spec.n_agents * r->spec.actions, 1);
     if (!r->vector || !r->avail)
-        return stop(r, MALFORMED, "out of memory");
+        return stop(&r->rec, MALFORMED, "out of memory");
     return expect_env_info(r, json_string_value(map));
 }
 
 static enum outcome replay(struct run *r)
 {
-    if (!json_is_object(r->root))
-        return stop(r, MALFORMED, "not a recording");
-    const char *name = json_string_value(json_object_get(r->root, "case"));
+    const char *name = json_string_value(json_object_get(r->rec.root, "case"));
     if (name)
-        r->name = name;
-    snprintf(r->where, sizeof r->where, "header");
+        r->rec.name = name;
+    snprintf(r->rec.where, sizeof r->rec.where, "header");
     if (open_environment(r))
-        return r->outcome;
-    const json_t *episodes = field(r, r->root, "episodes", JSON_ARRAY);
+        return r->rec.outcome;
+    const json_t *episodes = field(&r->rec, r->rec.root, "episodes", JSON_ARRAY);
     for (size_t e = 0; episodes && e < json_array_size(episodes); e++)
         if (play_episode(r, json_array_get(episodes, e)))
-            return r->outcome;
-    return r->outcome;
-}
-
-static void report(const struct run *r)
-{
-    if (r->outcome == SAME)
-        printf("ok %s episodes=%zu steps=%zu values=%zu\n", r->name, r->episodes, r->steps,
-               r->compared);
-    else if (r->outcome == DIFFERENT)
-        printf("FAIL %s %s: %s\n", r->name, r->where, r->why);
-    else
-        printf("FAIL %s %s: malformed: %s\n", r->name, r->where, r->why);
-    fflush(stdout);
+            return r->rec.outcome;
+    return r->rec.outcome;
 }
 
 static enum outcome replay_file(const char *path)
@@ -929,38 +887,23 @@ static enum outcome replay_file(const char *path)
     struct run *r = calloc(1, sizeof *r);
     if (!r)
         return MALFORMED;
-    const char *slash = strrchr(path, '/');
-    r->name = slash ? slash + 1 : path;
-    snprintf(r->where, sizeof r->where, "file");
-    json_error_t error;
-    r->root = json_load_file(path, 0, &error);
-    if (!r->root)
-        stop(r, MALFORMED, "line %d: %s", error.line, error.text);
-    else
-        replay(r);
-    report(r);
-    enum outcome outcome = r->outcome;
+    if (recording_open(&r->rec, path) == SAME && replay(r) == SAME)
+        printf("ok %s episodes=%zu steps=%zu values=%zu\n", r->rec.name, r->episodes, r->steps,
+               r->compared);
+    recording_complain(&r->rec);
+    enum outcome outcome = r->rec.outcome;
     smac_client_close(r->client);
     smac_close(r->smac);
     free(r->vector);
     free(r->avail);
     free(r->pathing);
     free(r->height);
-    json_decref(r->root);
+    recording_close(&r->rec);
     free(r);
     return outcome;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        fprintf(stderr, "usage: smac_golden FILE...\n");
-        return EXIT_USAGE;
-    }
-    for (int i = 1; i < argc; i++) {
-        enum outcome outcome = replay_file(argv[i]);
-        if (outcome != SAME)
-            return (int)outcome;
-    }
-    return EXIT_OK;
+    return replay_files("smac_golden", argc, argv, replay_file);
 }

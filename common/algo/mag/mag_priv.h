@@ -49,9 +49,10 @@ void mag_refresh_by(struct mag_model *m, uint32_t groups, struct pool *pool);
 /* First float and floats of an optimiser's range of the block. */
 void mag_opt_range(const struct params *p, enum mag_opt opt, size_t *first, size_t *count);
 
-/* One optimiser step on t->grad's range with st.rate of the rate lr: global norm, clip (0 = none), L2 added after the clip,
- * Adam, mag_refresh of the groups. If loss or norm is not finite nothing changes, st.skipped
- * counts, and *skipped is set (else cleared). *norm gets the norm before clipping. */
+/* One optimiser step on t->grad's range with st.rate of the rate lr: global norm, clip (0 =
+ * none), L2 added after the clip, Adam, mag_refresh of the groups. If loss or norm is not
+ * finite nothing changes, st.skipped counts, and *skipped is set (else cleared). *norm gets the
+ * norm before clipping. */
 void mag_opt_step(struct mag_train *t, enum mag_opt opt, double loss, double lr, double clip,
                   double l2, double *norm, bool *skipped);
 

@@ -44,7 +44,8 @@ struct ckpt_view {
     const char *isa, *products, *blas_core; /* what computed it: nn/kern.h */
 };
 
-/* Write a checkpoint under run_dir/ckpt and prune all but the newest `keep` and the best. ERR_IO. */
+/* Write a checkpoint under run_dir/ckpt and prune all but the newest `keep` and the best.
+ * ERR_IO. */
 int ckpt_write(const char *run_dir, const struct ckpt_view *c, size_t keep);
 
 /* Newest whole checkpoint: its path into path[n]. ERR_NOTFOUND when there is none; a damaged one

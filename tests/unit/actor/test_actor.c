@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_actor.c - a whole actor against a scripted learner, and its table of held episodes. */
 #include "fake_learner.h"
+#include "suite.h"
 
 #include "held.h"
 
@@ -547,9 +548,5 @@ int main(void)
     tcase_add_test(table, acknowledgements_settle_by_mark_and_by_bit);
     tcase_add_test(table, resends_wait_a_second_and_then_longer);
     suite_add_tcase(s, table);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -2,6 +2,7 @@
 /* test_act.c - acting: episode starts, masks, greedy, draws' keys, independence of company and
  * of threads. */
 #include "mag_small.h"
+#include "suite.h"
 
 #include "mag_priv.h"
 #include "par/pool.h"
@@ -287,9 +288,5 @@ int main(void)
     tcase_set_timeout(tc, 60);
     Suite *suite = suite_create("act");
     suite_add_tcase(suite, tc);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
  * allocator is allowed, in any thread, whether or not it is given back. Minibatches and batches
  * have rests, so that more than one shape of each phase is seen. */
 #include "mag_small.h"
+#include "suite.h"
 
 #include "alloc_count.h"
 #include "base/err.h"
@@ -178,9 +179,5 @@ int main(void)
     tcase_add_test(c, after_the_first_time_no_phase_asks_for_memory);
     tcase_add_test(c, the_counter_sees_every_way_to_ask_and_every_thread);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -7,6 +7,8 @@
  * nothing. With actions read one record too late (the one that led to obs_t arrives at t+1),
  * or rewards or ends one record too early, the model is asked for what it cannot know, and the
  * loss must stay where guessing leaves it. Acceptance check 6 of the specification. */
+#include "suite.h"
+
 #include "algo/mag.h"
 
 #include "base/rng.h"
@@ -145,9 +147,5 @@ int main(void)
     tcase_add_test(c, a_known_world_is_learned_to_nearly_no_loss);
     tcase_add_loop_test(c, with_one_field_shifted_by_a_record_it_is_not, ACTION, SHIFTS);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

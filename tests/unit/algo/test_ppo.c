@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_ppo.c - PPO: mag.md 21 items 8 and 9, gradients against finite differences, same bits. */
 #include "mag_small.h"
+#include "suite.h"
 
 #include "base/err.h"
 #include "mag_priv.h"
@@ -462,9 +463,5 @@ int main(void)
     tcase_set_timeout(tc, 60);
     Suite *suite = suite_create("ppo");
     suite_add_tcase(suite, tc);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

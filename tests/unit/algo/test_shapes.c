@@ -5,11 +5,14 @@
  * only (docs/adr/0003). A list of shapes written by hand would age: here a table of kernels that
  * takes notes is slipped under the networks, a whole update runs once, and what was noted is
  * checked: the same rows at 20 batch sizes and offsets, with the leading dimensions in use,
- * against the reference, whose chain test_products.c defines; weight gradients at row counts around their blocks.
+ * against the reference, whose chain test_products.c defines; weight gradients at row counts
+ * around their blocks.
  *
- * Sizes are the paper's networks on five maps, the smallest and the largest among them, and the quickstart's.
- * Windows are few: they change the number of rows, which the check varies anyway. */
+ * Sizes are the paper's networks on five maps, the smallest and the largest among them, and the
+ * quickstart's. Windows are few: they change the number of rows, which the check varies
+ * anyway. */
 #include "mag_small.h"
+#include "suite.h"
 
 #include "base/err.h"
 #include "mag_priv.h"
@@ -304,9 +307,5 @@ int main(void)
     tcase_add_loop_test(
         c, every_product_of_an_update_has_the_chains_bits_at_any_size_and_offset, 0, 4);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
  * here is what must hold around them: same bits for any threads and instruction set, central
  * differences where nothing is stopped, masks, refused steps, metrics that change nothing. */
 #include "mag_small.h"
+#include "suite.h"
 
 #include "mag_priv.h"
 #include "nn/kern.h"
@@ -518,9 +519,5 @@ int main(void)
     tcase_add_test(c, the_actor_starts_orthonormal);
     tcase_add_test(c, initial_values_depend_on_the_seed_alone);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_config.c - precedence, presets, refusals, and that printing reads back. */
+#include "suite.h"
+
 #include "base/config.h"
 #include "base/err.h"
 
@@ -130,6 +132,25 @@ START_TEST(the_stronger_origin_wins_in_whatever_order_it_came)
     ck_assert_ptr_nonnull(strstr(text, "  classes: 16  # preset\n"));
     ck_assert_ptr_nonnull(strstr(text, "  gamma: 0.99  # default\n"));
     free(text);
+}
+END_TEST
+
+START_TEST(what_one_builder_was_given_can_be_given_to_another)
+{
+    struct config_builder *over = NULL;
+    ck_assert_int_eq(yaml("net: {width: 160, heads: 2}\n"), 0);
+    assign("net.layers=4");
+    finish();
+    ck_assert_uint_eq(c.net.width, 160);
+    ck_assert_int_eq(config_begin(&over), 0);
+    ck_assert_int_eq(config_assign(over, "net.width=128"), 0);
+    ck_assert_int_eq(config_set(over, "net.layers", "5", ORIGIN_FILE), 0);
+    config_over(b, over);
+    config_end(over);
+    finish();
+    ck_assert_uint_eq(c.net.width, 128); /* command line over file */
+    ck_assert_uint_eq(c.net.layers, 4);  /* file not over command line */
+    ck_assert_uint_eq(c.net.heads, 2);   /* not given anew */
 }
 END_TEST
 
@@ -476,6 +497,7 @@ int main(void)
     tcase_add_test(t, code_follows_the_public_code);
     tcase_add_test(t, quickstart_meets_its_own_promises);
     tcase_add_test(t, the_stronger_origin_wins_in_whatever_order_it_came);
+    tcase_add_test(t, what_one_builder_was_given_can_be_given_to_another);
     tcase_add_test(t, a_map_given_after_the_preset_still_decides_it);
     tcase_add_test(t, what_is_printed_reads_back_to_the_same_bytes);
     tcase_add_test(t, workers_get_what_the_digest_covers_and_nothing_local);
@@ -489,9 +511,5 @@ int main(void)
     tcase_add_test(t, names_are_suggested_when_near_and_only_then);
     tcase_add_test(t, the_reference_names_keys_defaults_and_presets);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

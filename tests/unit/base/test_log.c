@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_log.c - lines as people and programs read them. Each test catches stderr in a file. */
+#include "suite.h"
+
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -160,9 +162,5 @@ int main(void)
     tcase_add_test(t, cutting_a_line_anywhere_leaves_json);
     tcase_add_test(t, a_limited_site_logs_once_per_interval_and_counts_the_rest);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_safetensors.c - what is written reads back; what is malformed is refused. */
+#include "suite.h"
+
 #include "base/err.h"
 #include "base/safetensors.h"
 
@@ -274,9 +276,5 @@ int main(void)
     tcase_add_test(t, every_prefix_of_a_file_is_refused);
     tcase_add_test(t, a_header_longer_than_the_limit_is_refused);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_batch.c - a batch against single environments, with and without a team of threads. */
+#include "suite.h"
+
 #include "env/batch.h"
 
 #include "base/err.h"
@@ -350,9 +352,5 @@ int main(void)
                    an_unavailable_action_names_environment_and_agent_and_moves_nothing_there);
     tcase_add_test(t, mistakes_are_explained);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

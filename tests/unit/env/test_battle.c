@@ -2,6 +2,7 @@
 /* test_battle.c - whole battles: same seed same bits, what lists say, and that no random play
  * makes units overlap or cross a wall. */
 #include "battle_stage.h"
+#include "suite.h"
 
 #include "base/err.h"
 
@@ -262,9 +263,5 @@ int main(void)
     tcase_add_test(t, the_map_images_are_in_the_forms_of_the_game);
     tcase_add_loop_test(t, random_play_keeps_units_apart_and_out_of_the_walls, 0, (int)maps);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

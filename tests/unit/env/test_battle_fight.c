@@ -2,6 +2,7 @@
 /* test_battle_fight.c - the attack cycle and the weapons, rule by rule. Numbers are those of
  * the unit table: 16 loops a second. Agents are passive, so only ordered units act. */
 #include "battle_stage.h"
+#include "suite.h"
 
 #include <stdlib.h>
 
@@ -404,9 +405,5 @@ int main(void)
     tcase_add_test(t, range_is_measured_from_edge_to_edge);
     tcase_add_test(t, the_other_data_set_changes_the_numbers_it_names);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_battle_gen.c - generated maps in the engine: teams, places, and opponents that hunt. */
 #include "battle_core.h"
+#include "suite.h"
 
 #include "base/err.h"
 
@@ -227,9 +228,5 @@ int main(void)
     tcase_add_loop_test(t, all_units_stand_on_open_ground_apart_from_each_other, 0, 15);
     tcase_add_loop_test(t, opponents_hunt_agents_that_stand_still_anywhere, 0, 15);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

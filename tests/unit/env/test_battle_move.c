@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_battle_move.c - steps, contact, walls, ways and spawn places. */
 #include "battle_stage.h"
+#include "suite.h"
 
 #include <stdlib.h>
 
@@ -352,9 +353,5 @@ int main(void)
     tcase_add_test(t, turns_and_noise_move_the_start_and_are_off_by_default);
     tcase_add_test(t, our_sine_agrees_with_the_library);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

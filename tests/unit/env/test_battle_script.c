@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_battle_script.c - what the opponents do by themselves, and that agents do nothing. */
 #include "battle_stage.h"
+#include "suite.h"
 
 #include <stdlib.h>
 
@@ -234,9 +235,5 @@ int main(void)
     tcase_add_test(t, a_scripted_side_of_agents_fights_back);
     tcase_add_test(t, the_zealot_of_2m_vs_1z_walks_to_a_point_between_the_marines);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_lbf.c - one test per rule of Level-Based Foraging, on hand-made situations. */
+#include "suite.h"
+
 #include "env/lbf.h"
 
 #include "base/err.h"
@@ -526,9 +528,5 @@ int main(void)
     tcase_add_test(t, other_names_are_refused_with_the_remedy);
     tcase_add_test(t, impossible_situations_are_refused_and_change_nothing);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_lbf_env.c - the environment "lbf" as actors and learner use it. */
+#include "suite.h"
+
 #include "env/env.h"
 #include "env/lbf.h"
 
@@ -248,9 +250,5 @@ int main(void)
     tcase_add_test(t, unknown_names_and_actions_are_refused_with_the_remedy);
     tcase_add_test(t, the_description_draws_everything_and_refuses_a_small_buffer);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

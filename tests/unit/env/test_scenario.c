@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_scenario.c - the tables agree with themselves and with the published sizes. */
 #include "scenario.h"
+#include "suite.h"
 
 #include "base/err.h"
 
@@ -190,9 +191,5 @@ int main(void)
     tcase_add_test(t, an_unknown_map_is_refused_with_the_nearest_name);
     tcase_add_test(t, the_second_data_set_changes_only_what_differs);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_smac.c - one test per rule of the SMAC contract, on a handful of units. */
 #include "smac_stage.h"
+#include "suite.h"
 
 #include "base/err.h"
 
@@ -653,9 +654,5 @@ int main(void)
     tcase_add_test(t, a_scripted_medivac_heals_the_nearest_hurt_until_it_is_full);
     tcase_add_test(t, kiting_backs_off_while_reloading_and_shoots_otherwise);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

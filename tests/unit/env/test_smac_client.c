@@ -4,6 +4,7 @@
  *   L launch  C create  J join  I info  O observe  S step  A actions  K kill  Q quit */
 #include "smac_client.h"
 #include "smac_stage.h"
+#include "suite.h"
 
 #include "base/err.h"
 
@@ -176,9 +177,5 @@ int main(void)
     tcase_add_test(t, a_game_that_is_lost_again_and_again_is_given_up);
     tcase_add_test(t, a_difficulty_that_does_not_exist_is_refused);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_smac_env.c - the environment "smac" as actors and learner use it, on the real engine. */
+#include "suite.h"
+
 #include "env/env.h"
 
 #include "base/err.h"
@@ -417,9 +419,5 @@ int main(void)
     tcase_add_test(t, the_opponents_logic_plays_whole_episodes_only);
     tcase_add_test(t, the_description_shows_both_sides_and_refuses_a_small_buffer);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

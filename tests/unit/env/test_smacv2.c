@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_smacv2.c - the contract on generated maps: who sees whom, what vectors hold. */
 #include "smac_stage.h"
+#include "suite.h"
 
 #include "base/err.h"
 
@@ -285,9 +286,5 @@ int main(void)
     tcase_add_test(t, regeneration_pays_nothing_and_nothing_but_medivacs_is_beaten);
     tcase_add_test(t, a_generated_map_needs_the_first_type_id);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

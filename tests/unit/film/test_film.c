@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_film.c - a film shows what was played, in every form; a damaged one says where. */
+#include "suite.h"
+
 #include "film/film.h"
 
 #include "base/digest.h"
@@ -542,9 +544,5 @@ int main(void)
     TCase *bare = tcase_create("no environment");
     tcase_add_test(bare, an_environment_without_units_cannot_be_recorded);
     suite_add_tcase(suite, bare);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

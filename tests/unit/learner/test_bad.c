@@ -2,6 +2,7 @@
 /* test_bad.c - refused batches are kept whole, named by what they are, and not too many. */
 #include "bad.h"
 #include "scratch.h"
+#include "suite.h"
 
 #include "base/safetensors.h"
 
@@ -196,9 +197,5 @@ int main(void)
     tcase_add_test(t, the_same_step_done_again_after_a_resume_is_one_file);
     tcase_add_test(t, a_place_that_cannot_be_written_is_an_error_and_nothing_worse);
     suite_add_tcase(suite, t);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

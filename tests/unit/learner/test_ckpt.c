@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "learner/ckpt.h"
 #include "scratch.h"
+#include "suite.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -588,9 +589,5 @@ int main(void)
     tcase_add_test(t, the_hash_notices_every_part_it_covers);
     tcase_add_test(t, swapping_two_tensors_changes_the_hash);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "learner/metrics.h"
 #include "scratch.h"
+#include "suite.h"
 
 #include <check.h>
 #include <dirent.h>
@@ -357,9 +358,5 @@ int main(void)
     tcase_add_test(t, a_name_too_long_for_an_event_is_an_error);
     tcase_add_test(t, a_directory_that_cannot_be_written_is_an_error);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -6,6 +6,7 @@
 #include "alloc_count.h"
 #include "base/err.h"
 #include "learner/replay.h"
+#include "suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -483,9 +484,5 @@ int main(void)
     tcase_add_test(t, sampling_and_cutting_windows_ask_for_no_memory);
     tcase_add_test(t, budgets_say_what_is_used);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

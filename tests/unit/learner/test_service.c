@@ -3,6 +3,7 @@
  * thread in the trainer's place. Workers say what the test tells them to say, so every rule of
  * a session, a lease and an acknowledgement can be broken on purpose. */
 #include "service.h"
+#include "suite.h"
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -803,9 +804,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *sr = srunner_create(suite());
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite());
 }

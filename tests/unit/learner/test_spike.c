@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_spike.c - what stands out is seen, what merely moves is not. */
 #include "spike.h"
+#include "suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -105,9 +106,5 @@ int main(void)
     tcase_add_test(t, what_is_not_finite_is_left_to_others);
     tcase_add_test(t, factor_0_never_alarms);
     suite_add_tcase(suite, t);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

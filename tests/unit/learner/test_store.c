@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "learner/store.h"
 #include "scratch.h"
+#include "suite.h"
 
 #include <check.h>
 #include <sqlite3.h>
@@ -454,7 +455,8 @@ static int note_connection(sqlite3 *db, const char **why,
     return SQLITE_OK;
 }
 
-/* A run of days has a million episodes: what is asked for each of them must be found by an index. */
+/* A run of days has a million episodes: what is asked for each of them must be found by an
+ * index. */
 START_TEST(no_statement_reads_a_whole_table)
 {
     const char *sql;
@@ -516,9 +518,5 @@ int main(void)
     tcase_add_test(t, lengths_come_from_the_last_episode_down);
     tcase_add_test(t, no_statement_reads_a_whole_table);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_magenv.c - the C interface as a foreign program uses it. */
 #include "magenv.h"
+#include "suite.h"
 
 #include <check.h>
 #include <fenv.h>
@@ -224,9 +225,5 @@ int main(void)
     tcase_add_test(t, a_forked_child_refuses_to_step_a_team_and_can_close_it);
 #endif
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -4,6 +4,8 @@
  * Numbers against an independent implementation are in tests/golden; here are the counts of the
  * specification and the promises of nets.h and train.h: a row's bits depend on nothing but the
  * row, and the pass with a tape is the pass without. */
+#include "suite.h"
+
 #include "model/nets.h"
 #include "model/train.h"
 
@@ -380,9 +382,5 @@ int main(void)
     tcase_add_test(c, no_action_leaves_its_row_out);
     tcase_add_test(c, h_prime_and_prior_are_one_for_all_candidates_only_the_draw_differs);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_net.c - links, wake handles and endpoints, on one loop and ephemeral addresses. */
+#include "suite.h"
+
 #include "net/link.h"
 
 #include "base/err.h"
@@ -526,9 +528,5 @@ int main(void)
     tcase_add_test(tc, only_ipc_and_loopback_are_local);
     tcase_add_test(tc, the_ipc_directory_is_private_and_short);
     suite_add_tcase(s, tc);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -2,6 +2,7 @@
 /* test_half.c - the definition of half-precision products, and that this machine's table is it
  * to the bit. Machines without AVX512-BF16 test the reference alone. */
 #include "nn_test.h"
+#include "suite.h"
 
 #include "base/err.h"
 #include "nn/half.h"
@@ -242,9 +243,5 @@ int main(void)
     tcase_add_test(t, what_cannot_be_had_is_refused_with_a_remedy);
     tcase_add_test(t, rates_are_measured);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -4,6 +4,7 @@
  * Each slot is run on sizes with and without partial vectors, at odd addresses; the output
  * buffers are compared whole, so a store past the end shows too. */
 #include "nn_test.h"
+#include "suite.h"
 
 enum { IN = 1 << 14, OUT = 1 << 14 };
 
@@ -331,9 +332,5 @@ int main(void)
     tcase_add_loop_test(t, scatter_adds_rows_in_their_order, 0, PLAIN_TABLES);
     tcase_add_loop_test(t, a_draw_is_softmax_and_sample, 0, PLAIN_TABLES);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

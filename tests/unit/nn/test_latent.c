@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_latent.c - categoricals, balanced KL, losses, the masked policy. */
 #include "nn_test.h"
+#include "suite.h"
 
 #include "nn/categorical.h"
 #include "nn/loss.h"
@@ -340,9 +341,5 @@ int main(void)
     tcase_add_test(t, a_row_with_nothing_available_is_uniform);
     tcase_add_test(t, availability_is_drawn_by_comparing_with_the_sigmoid);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

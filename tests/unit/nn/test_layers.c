@@ -4,6 +4,7 @@
  *
  * The scalar of every check is sum(y * dy) with random dy, so dy is its gradient at y. */
 #include "nn_test.h"
+#include "suite.h"
 
 #include "nn/attention.h"
 #include "nn/gru.h"
@@ -30,13 +31,20 @@ struct fixture {
     struct gru_tape gtape;
 };
 
-static void begin(struct fixture *f, uint64_t seed)
+static void begin_with(struct fixture *f, uint64_t seed, const struct kern *k)
 {
     memset(f, 0, sizeof *f);
     f->r = seeded(seed);
-    ck_assert_int_eq(kern_get(ISA_AUTO, &f->k), 0);
+    f->k = k;
     ck_assert_int_eq(arena_init(&f->arena, 64 << 20), 0);
     ck_assert_int_eq(params_init(&f->p, &f->arena, 64), 0);
+}
+
+static void begin(struct fixture *f, uint64_t seed)
+{
+    const struct kern *k = NULL;
+    ck_assert_int_eq(kern_get(ISA_AUTO, &k), 0);
+    begin_with(f, seed, k);
 }
 
 /* Parameters drawn in file layout, so that padding is zero. LayerNorm weights lie around 1;
@@ -148,17 +156,19 @@ START_TEST(linear_gradients_match_finite_differences)
 END_TEST
 
 /* A layer of the paper's size and a slice of it, packed where the table asks for that, have the
- * bits of the reference, whose weights are multiplied as they lie. */
+ * bits of the reference, whose weights are multiplied as they lie. Each table in a process of
+ * its own, where nothing asks for another before it: the first one owns LIBXSMM. */
 START_TEST(large_layers_have_the_bits_of_the_reference)
 {
     enum { IN = 300, OUT = 288, FROM = 20, PART = 256 };
-    static const enum cfg_isa isa[] = {ISA_REF, ISA_AUTO};
+    const struct kern *const tables[] = {plain_table(_i), kern_ref()};
     struct fixture f[2];
     float *part[2], *back[2];
+    if (!tables[0])
+        return;
     for (int i = 0; i < 2; i++) {
         struct linear slice;
-        begin(&f[i], 9);
-        ck_assert_int_eq(kern_get(isa[i], &f[i].k), 0);
+        begin_with(&f[i], 9, tables[i]);
         params_add(&f[i].p, "a.weight", PARAM_LINEAR, 0, OUT, IN);
         params_add(&f[i].p, "a.bias", PARAM_VECTOR, 0, OUT, 1);
         carve(&f[i]);
@@ -545,7 +555,7 @@ int main(void)
     TCase *t = tcase_create("layers");
     tcase_set_timeout(t, 120);
     tcase_add_test(t, linear_gradients_match_finite_differences);
-    tcase_add_test(t, large_layers_have_the_bits_of_the_reference);
+    tcase_add_loop_test(t, large_layers_have_the_bits_of_the_reference, 0, PLAIN_TABLES);
     tcase_add_test(t, a_one_hot_layer_equals_the_dense_layer_on_written_out_inputs);
     tcase_add_test(t, one_hot_input_gradients_match_finite_differences);
     tcase_add_test(t, layernorm_gradients_match_finite_differences);
@@ -557,9 +567,5 @@ int main(void)
     tcase_add_test(t, weight_gradients_do_not_depend_on_the_number_of_threads);
     tcase_add_test(t, fresh_weight_gradients_forget_what_was_there);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

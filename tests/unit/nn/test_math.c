@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_math.c - our exp, log, tanh, ... against libm in double, and their special values. */
 #include "nn_test.h"
+#include "suite.h"
 
 #include <float.h>
 
@@ -114,9 +115,5 @@ int main(void)
     tcase_add_test(t, special_values_come_out_as_they_should);
     tcase_add_test(t, a_value_that_is_not_a_number_stays_one);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_params.c - the parameter table, its two layouts, blobs, initial values, Adam. */
 #include "nn_test.h"
+#include "suite.h"
 
 #include "base/err.h"
 #include "nn/adam.h"
@@ -371,9 +372,5 @@ int main(void)
     tcase_add_test(t, a_gradient_too_large_to_square_changes_nothing_unless_it_is_clipped);
     tcase_add_test(t, norm_and_step_do_not_depend_on_the_number_of_threads);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

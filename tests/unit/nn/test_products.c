@@ -2,6 +2,7 @@
 /* test_products.c - the definition of a product, and that it holds for every shape the
  * networks use, at every number of rows and every position of a row. */
 #include "nn_test.h"
+#include "suite.h"
 
 #include "par/pool.h"
 
@@ -349,9 +350,5 @@ int main(void)
     tcase_add_test(t, a_table_names_the_library_of_its_products);
     tcase_add_test(t, auto_is_the_best_table_and_the_unknown_is_refused);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_jobq.c - order, bounds, closing, and many threads at both ends. */
+#include "suite.h"
+
 #include "base/err.h"
 #include "par/jobq.h"
 
@@ -140,9 +142,5 @@ int main(void)
     tcase_add_test(t, every_item_of_two_pushers_reaches_one_of_two_poppers);
     tcase_add_test(t, shutting_wakes_a_pusher_that_waits_for_room);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_pool.c - every task once, whatever the team; the floating-point mode of the team. */
+#include "suite.h"
+
 #include "base/err.h"
 #include "par/pool.h"
 
@@ -185,9 +187,5 @@ int main(void)
     tcase_add_test(t, opening_and_closing_leaves_nothing_behind);
     tcase_add_test(t, cores_are_those_this_process_may_use);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_planner.c - a whole planner against a scripted learner, and its table of jobs. */
 #include "fake_learner.h"
+#include "suite.h"
 
 #include "desk.h"
 
@@ -441,9 +442,5 @@ int main(void)
     tcase_add_test(table, unacknowledged_results_stop_the_asking);
     tcase_add_test(table, a_sent_result_waits_a_second_before_it_goes_again);
     suite_add_tcase(s, table);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

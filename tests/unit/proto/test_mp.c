@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_mp.c - the msgpack reader against hand-made bytes. */
 #include "mp.h"
+#include "suite.h"
 
 #include "base/err.h"
 
@@ -118,9 +119,5 @@ int main(void)
     tcase_add_test(tc, nesting_stops_at_sixteen);
     tcase_add_test(tc, skip_passes_over_a_whole_value);
     suite_add_tcase(s, tc);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_wire.c - envelope, data and weights planes, golden bytes of version 1.0. */
 #include "test_wire.h"
+#include "suite.h"
 
 #include "wire_samples.h"
 
@@ -500,9 +501,5 @@ int main(void)
     tcase_add_test(tc, weights_headers_are_bounded);
     suite_add_tcase(s, tc);
     add_control_tests(s);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

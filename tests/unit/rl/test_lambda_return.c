@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_lambda_return.c - closed forms and the direct sum. */
+#include "suite.h"
+
 #include "base/rng.h"
 #include "rl/lambda_return.h"
 
@@ -80,9 +82,5 @@ int main(void)
     tcase_add_test(t, lambda_zero_looks_one_step_ahead);
     tcase_add_test(t, it_is_the_weighted_sum_of_n_step_returns);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_work.c - weights by pieces, identity, retry times: without sockets. */
+#include "suite.h"
 #include "work/fetch.h"
 #include "work/worker.h"
 #include "worker_hello.h"
@@ -293,9 +294,5 @@ int main(void)
     tcase_add_test(tc, an_identity_is_kept_in_its_directory);
     tcase_add_test(tc, the_retry_time_follows_the_answers);
     suite_add_tcase(s, tc);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

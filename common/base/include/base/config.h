@@ -81,8 +81,7 @@ struct config {
         double clip_model;      /* train.clip_model, global norm, 100 */
         bool zero_first_action; /* mag.md 17 item 10; default off */
         struct {
-            uint64_t env_steps, iterations,
-                seconds; /* 0 = no bound; the first one reached stops */
+            uint64_t env_steps, iterations, seconds; /* 0 = no bound; the first reached stops */
         } stop;
     } train;
     struct {
@@ -111,8 +110,8 @@ struct config {
         uint32_t windows; /* rows of the batch per job */
     } job;
     struct {
-        uint32_t every,
-            episodes; /* iterations between evaluations (0: only at the end), episodes */
+        uint32_t every;    /* iterations between evaluations, 0: only at the end */
+        uint32_t episodes; /* of each evaluation */
         enum cfg_latent latent;
     } eval;
 
@@ -139,8 +138,7 @@ struct config {
         uint64_t ingest_budget;     /* bytes of unacknowledged episodes over all actors */
     } net_link;                     /* keys service.control, service.data, ... */
     struct {
-        uint32_t actors,
-            planners; /* what `mag train` starts; lockstep waits for these at start */
+        uint32_t actors, planners; /* what `mag train` starts; lockstep waits for them */
     } workers;
     struct {
         char level[CONFIG_NAME], format[CONFIG_NAME];
@@ -148,9 +146,8 @@ struct config {
     char run_dir[CONFIG_PATH]; /* run_dir, --run-dir; empty = runs/<map>/<UTC>-<seed>-<id> */
     enum cfg_resume resume;
     struct {
-        uint32_t
-            every;    /* iterations between the costlier method metrics (Figure 3), 0 = never */
-        double spike; /* times the running median: logged and counted; 0 = never */
+        uint32_t every;      /* iterations between the costlier metrics (Figure 3), 0 = never */
+        double spike;        /* times the running median: logged and counted; 0 = never */
         uint32_t rm_windows; /* held-out windows scored each iteration */
     } metrics;
 };
@@ -174,6 +171,8 @@ int config_env(struct config_builder *b, char *const *environ_);
 int config_set(struct config_builder *b, const char *key, const char *value,
                enum cfg_origin origin);
 int config_assign(struct config_builder *b, const char *key_equals_value); /* command line */
+/* Give `b` whatever was given to `over`, of the same origin. */
+void config_over(struct config_builder *b, const struct config_builder *over);
 
 /* Resolve, check bounds and cross-field rules (fields of the draw counters included). */
 int config_finish(struct config_builder *b, struct config *out);

@@ -10,7 +10,8 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON };
 
-/* component: "learner", "actor", ... `id` distinguishes replicas, may be "". Strings are copied. */
+/* component: "learner", "actor", ... `id` distinguishes replicas, may be "". Strings are
+ * copied. */
 void log_init(const char *component, const char *id, enum log_level level,
               enum log_format format);
 void log_set_level(enum log_level level);

@@ -4,8 +4,8 @@
  * Players and foods with levels stand on a grid. Players walk, and load foods together: those
  * who load one at the same step need the food's level between them. Rules: Papoudakis et al.,
  * "Benchmarking Multi-Agent Deep Reinforcement Learning Algorithms in Cooperative Tasks" (2021),
- * as their public environment plays them, versions 1.1.1 ("v2") and 2.0.0 ("v3"); docs/foraging.md
- * lists what a reader of the paper would not expect.
+ * as their public environment plays them, versions 1.1.1 ("v2") and 2.0.0 ("v3");
+ * docs/foraging.md lists what a reader of the paper would not expect.
  *
  * Plain data without pointers: copy it, compare it, put it anywhere. Nothing allocates. Calls on
  * one struct are one thread's at a time. Row 0 is the northern border, column 0 the western. */

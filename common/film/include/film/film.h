@@ -101,8 +101,7 @@ struct film_episode {
     float *reward;          /* [n_steps] */
     uint8_t *action;        /* [n_steps][n_agents] */
     struct scene_shot *shot;
-    size_t *
-        shots; /* [n_steps + 2]: those of frame f are shot[shots[f]] .. shot[shots[f + 1] - 1] */
+    size_t *shots; /* [n_steps + 2]: frame f has shot[shots[f]] .. shot[shots[f + 1] - 1] */
 };
 
 /* `name` is what errors call the input. ERR_NOTFOUND, ERR_IO, ERR_NOMEM; ERR_CORRUPT names the

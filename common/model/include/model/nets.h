@@ -188,8 +188,8 @@ void nets_critic(const struct nets *n, struct nets_work *w, float *value, const 
 
 /* Two-step sampling, for planning: nets_prior once, then nets_sample per candidate; or, to share
  * the softmax as well, categorical_softmax (nn/categorical.h) once and categorical_sample per
- * candidate. Softmax per categorical and one class each by inverse CDF: index [tokens][C] from logits
- * [tokens][nets_latent_ld] and uniforms u [tokens][C]. */
+ * candidate. Softmax per categorical and one class each by inverse CDF: index [tokens][C] from
+ * logits [tokens][nets_latent_ld] and uniforms u [tokens][C]. */
 void nets_sample(const struct nets *n, uint8_t *index, const float *logits, const float *u,
                  size_t tokens);
 /* The class with the largest logit (ties: the lowest), for eval.latent mode. */

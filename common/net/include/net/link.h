@@ -60,7 +60,8 @@ void link_ctx_close(struct link_ctx *c); /* after all links are closed; waits at
 /* ERR_IO with err_text() naming endpoint and cause ("address in use": the remedy). */
 int link_open(struct link **out, struct link_ctx *ctx, uv_loop_t *loop,
               const struct link_cfg *c);
-/* Stops handles and closes the socket; `done` (may be NULL) runs on the loop when memory is free. */
+/* Stops handles and closes the socket; `done` (may be NULL) runs on the loop when memory is
+ * free. */
 void link_close(struct link *ln, void (*done)(void *arg), void *arg);
 
 /* Queue a message: envelope of 8 bytes, body, optional bulk. body and bulk are taken over and

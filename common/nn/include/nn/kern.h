@@ -161,8 +161,8 @@ struct kern {
     void (*add)(float *y, const float *x, size_t n);           /* y += x */
     void (*axpy)(float *y, float a, const float *x, size_t n); /* y = fma(a, x, y) */
     void (*scale)(float *y, float a, size_t n);                /* y *= a */
-    void (*drop)(float *y, const uint8_t *mask, float keep,
-                 size_t n); /* y = mask ? y*keep : 0 */
+    /* y = mask ? y*keep : 0 */
+    void (*drop)(float *y, const uint8_t *mask, float keep, size_t n);
     void (*drop_mask)(uint8_t *mask, const float *u, float rate, size_t n); /* u >= rate */
 
     /* Rows of pred [M][n] against targets; value[m] = sum over the row (may be NULL);

@@ -88,8 +88,8 @@ struct onehot {
 void onehot_bind(struct onehot *o, const struct params *p, const char *weight, const char *bias,
                  size_t cat0, size_t C, size_t K, size_t act0, size_t A, size_t dense0,
                  size_t dense_n);
-/* y[M][ldy] = act(...): index [M][C]; skip [M] or NULL (nonzero: zero state, no class rows); action [M] or
- * NULL; x [M][ldx] dense input or NULL when dense.in == 0. */
+/* y[M][ldy] = act(...): index [M][C]; skip [M] or NULL (nonzero: zero state, no class rows);
+ * action [M] or NULL; x [M][ldx] dense input or NULL when dense.in == 0. */
 void onehot_forward(const struct kern *k, const struct onehot *o, enum kern_act act, float *y,
                     size_t ldy, const uint8_t *index, const uint8_t *skip,
                     const uint8_t *action, const float *x, size_t ldx, size_t M);

@@ -4,7 +4,8 @@
  * Optimiser, checkpoint and publishing are loops over one array. Values are kept in *kernel
  * layout*: a linear layer's PyTorch weight [out][in] lies as [in][ld]: out padded with zeros
  * to out_pad, a multiple of 32 (products need it, docs/adr/0003), and rows ld apart (caches need
- * it, param_stride); everything else is flat, padded to 32. Import and export translate, so that files hold PyTorch's names, shapes and bytes.
+ * it, param_stride); everything else is flat, padded to 32. Import and export translate, so
+ * that files hold PyTorch's names, shapes and bytes.
  *
  * Gradients and Adam moments are arrays of the same length and layout. Padding stays zero in
  * all of them. A table is built once and then constant; the values have one writer. */
