@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/sysmem.h"
 #include "rundir.h"
 #include "service.h"
 #include "trainer.h"
@@ -237,21 +238,6 @@ static int open_dir(struct learner *l)
     return 0;
 }
 
-/* Memory that the kernel could give now, in bytes; 0 when it does not say. */
-static uint64_t memory_free(void)
-{
-    char line[128];
-    unsigned long long kb = 0;
-    FILE *f = fopen("/proc/meminfo", "r");
-    if (!f)
-        return 0;
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %llu kB", &kb) == 1)
-            break;
-    fclose(f);
-    return (uint64_t)kb * 1024;
-}
-
 /* Fail now with both figures instead of being killed in an hour. */
 static int check_memory(const struct learner *l)
 {
@@ -261,8 +247,8 @@ static int check_memory(const struct learner *l)
     size_t S = (cfg->replay.window - 2) * (size_t)cfg->train.windows;
     uint64_t need = replay_bytes(cfg->replay.capacity, d.N, d.O, d.A) +
                     2 * mag_rows_bytes(&d, S, cfg->imagine.steps - 1);
-    uint64_t have = memory_free();
-    if (have && need > have)
+    uint64_t have = sysmem_available();
+    if (need > have)
         return err_set(ERR_NOMEM,
                        "replay and policy buffer need %.1f GiB, %.1f GiB are free: lower "
                        "replay.capacity (%u)",

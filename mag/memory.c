@@ -187,33 +187,3 @@ void memory_print(const struct memory_budget *b, const struct config *cfg, FILE 
     role(out, name, &b->actor);
     fprintf(out, "%-48s %9.1f MiB\n", "all on one machine", mib(b->total));
 }
-
-/* The smaller of what the machine has free and what the container's limit leaves. */
-static size_t read_number(const char *path, const char *key)
-{
-    char text[256];
-    unsigned long long v = 0;
-    FILE *f = fopen(path, "r");
-    while (f && fgets(text, sizeof text, f)) {
-        size_t n = strlen(key);
-        if (!strncmp(text, key, n) && sscanf(text + n, "%llu", &v) == 1)
-            break;
-    }
-    if (f)
-        fclose(f);
-    return (size_t)v;
-}
-
-size_t memory_available(void)
-{
-    size_t free_bytes = read_number("/proc/meminfo", "MemAvailable:") * 1024;
-    size_t limit = read_number("/sys/fs/cgroup/memory.max", "");
-    size_t used = read_number("/sys/fs/cgroup/memory.current", "");
-    if (!limit) {
-        limit = read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes", "");
-        used = read_number("/sys/fs/cgroup/memory/memory.usage_in_bytes", "");
-    }
-    if (limit > used && limit - used < free_bytes)
-        return limit - used;
-    return free_bytes;
-}

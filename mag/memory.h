@@ -30,7 +30,4 @@ int memory_budget(struct memory_budget *out, const struct config *cfg,
                   const struct env_spec *spec);
 void memory_print(const struct memory_budget *b, const struct config *cfg, FILE *out);
 
-/* Bytes this machine (or its container) can still give. */
-size_t memory_available(void);
-
 #endif

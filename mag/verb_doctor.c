@@ -8,6 +8,7 @@
 #include "verbs.h"
 
 #include "base/err.h"
+#include "base/sysmem.h"
 #include "env/env.h"
 #include "nn/kern.h"
 #include "par/pool.h"
@@ -82,7 +83,7 @@ static enum verdict check_memory(const struct config *cfg, struct finding *f)
         snprintf(f->text, TEXT, "%s", err_text());
         return BAD;
     }
-    double need = (double)b.total / (1 << 30), have = (double)memory_available() / (1 << 30);
+    double need = (double)b.total / (1 << 30), have = (double)sysmem_available() / (1 << 30);
     snprintf(f->text, TEXT, "%s needs up to %.1f GiB, %.1f free", cfg->env.map, need, have);
     if (need <= have)
         return GOOD;

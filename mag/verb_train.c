@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/sysmem.h"
 #include "env/env.h"
 #include "learner/ckpt.h"
 #include "learner/schedule.h"
@@ -33,7 +34,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 enum {
@@ -139,12 +139,11 @@ static int save_config(const struct team *t)
 
 static int check_memory(const struct team *t, const struct env_spec *spec)
 {
-    struct sysinfo si;
     struct memory_budget budget;
     int err = memory_budget(&budget, &t->cfg, spec);
-    if (err || sysinfo(&si))
+    if (err)
         return err;
-    double need = (double)budget.total, have = (double)memory_available();
+    double need = (double)budget.total, have = (double)sysmem_available();
     if (need > have)
         return err_set(
             ERR_NOMEM,
