@@ -121,8 +121,34 @@ static int define_workers(struct team *t, const char *role, uint32_t n)
     return err;
 }
 
-/* The settings as every child and every later command will read them. An existing run keeps
- * its own file: the learner compares digests and names what differs. */
+/* What --run-dir holds already is refused before anything of it is touched: a run whose bits
+ * depend on other settings, or any run and none, as the key resume asks. */
+static int check_existing(const struct team *t)
+{
+    char path[RUN_PATH + 32];
+    struct config before;
+    if (t->existed && t->cfg.resume == RESUME_NEVER)
+        return err_set(
+            ERR_CONFIG,
+            "%s holds a run already: leave resume=never out, or use another --run-dir",
+            t->run_dir);
+    if (!t->existed && t->cfg.resume == RESUME_MUST)
+        return err_set(ERR_CONFIG, "%s holds no run to resume", t->run_dir);
+    snprintf(path, sizeof path, "%s/config.yaml", t->run_dir);
+    if (!t->existed || access(path, F_OK))
+        return 0; /* lost settings: the learner compares with the checkpoint's digest */
+    int err = rundir_config(t->run_dir, &before);
+    const char *key = err ? NULL : config_run_difference(&before, &t->cfg);
+    if (!key)
+        return err;
+    return err_set(
+        ERR_CONFIG,
+        "%s holds a run with another %s; go on with it: mag resume %s, or use another "
+        "--run-dir",
+        t->run_dir, key, t->run_dir);
+}
+
+/* The settings as every child and every later command will read them. */
 static int save_config(const struct team *t)
 {
     char path[RUN_PATH + 32], tmp[RUN_PATH + 32];
@@ -166,6 +192,8 @@ static int prepare(struct team *t)
         err = check_memory(t, &spec);
     if (!err)
         err = rundir_make(&t->cfg, t->run_dir, &t->existed);
+    if (!err)
+        err = check_existing(t);
     if (err)
         return err;
     snprintf(t->log_dir, sizeof t->log_dir, "%.4000s/logs", t->run_dir);
@@ -484,7 +512,9 @@ int verb_train(int argc, char **argv)
                      .usage = "[--preset NAME] [--map M] [flags] [key=value ...]",
                      .about =
                          "Trains on this machine: starts a learner, planners and actors, shows "
-                         "progress,\nevaluates at the end. An existing --run-dir is resumed.",
+                         "progress,\nevaluates at the end. A run that --run-dir holds is "
+                         "resumed, if its settings "
+                         "are the same.",
                      .flags = flags,
                      .builder = builder};
     int status = args_parse(&a, argc, argv);
@@ -521,6 +551,7 @@ static int resume_config(const struct args *a, struct config *out)
     if (strlen(run_dir) >= sizeof out->run_dir)
         return fail(EXIT_DATA, a->verb, "the path of the run is too long: %s", run_dir);
     memcpy(out->run_dir, run_dir, strlen(run_dir) + 1);
+    out->resume = RESUME_AUTO; /* whatever the run was started with */
     return check_counts(out, a->verb);
 }
 

@@ -113,6 +113,9 @@ def mistakes(team):
         if os.path.isdir(os.path.join(hollow, "ckpt", folder)) and not os.path.islink(os.path.dirname(path)):
             with open(path, "w") as f:
                 f.write("{}")
+    same = team.train_words("fine", iterations=1)
+    with open(os.path.join(run, "config.yaml")) as f:
+        kept = f.read()
     text = team.path("text.yaml")
     with open(text, "w") as f:
         f.write("net:\n  widht: 64\n")
@@ -130,6 +133,9 @@ def mistakes(team):
         (["train", "--config", team.path("none.yaml")], ["none.yaml"], None),
         (["train", "--config", text], ["widht", "width"], None),
         (["train", "--map", "3m", "--run-dir", "/proc/none"], ["/proc/none"], None),
+        ([*same, "--seed", "4"], ["another seed", "mag resume " + run], 78),
+        ([*same, "resume=never"], ["holds a run already", "resume=never"], 78),
+        ([*same, "resume=must", "--run-dir", team.path("empty")], ["holds no run"], 78),
         (["resume", team.path("none")], ["none"], 65),
         (["resume", team.dir], ["config.yaml"], 65),
         (["resume", run, "net.width=64"], ["net.width", "belongs to the run"], 78),
@@ -156,6 +162,9 @@ def mistakes(team):
         for word in named:
             mag.check(word in said, "%s: the message does not name '%s':\n%s" % (label, word, said))
         mag.check(len(said.splitlines()) <= 12, label + ": a wall of text:\n" + said)
+    with open(os.path.join(run, "config.yaml")) as f:
+        mag.check(f.read() == kept, "a refused command changed the settings of a run")
+    mag.run("resume", run, "--no-eval")
 
 
 def interrupt():
