@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ctrl-C, deaths and mistakes: saved and gone in seconds, named and replaced, explained."""
+import fcntl
 import os
 import signal
 import time
@@ -97,6 +98,16 @@ def without_planner(team):
     mag.check(mag.inspect(run)["iterations"] == 3, "it does not go on once a planner is there")
 
 
+def taken(team):
+    """A run that another learner works in: said in a few words, without what that one has logged."""
+    run = team.train("taken", iterations=1)
+    with open(os.path.join(run, "lock")) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = mag.run("resume", run, status=69).stderr
+    mag.check("another learner" in said, said)
+    mag.check("training complete" not in said, "lines of an earlier learner:\n" + said)
+
+
 def mistakes(team):
     run = team.train("fine", iterations=1)
     damaged = team.path("damaged")
@@ -174,6 +185,7 @@ def interrupt():
         two_interrupts(team)
         worker_deaths(team)
         without_planner(team)
+        taken(team)
         mistakes(team)
 
 
