@@ -126,6 +126,13 @@ def test():
         check_terminal(film)
         check_refusals(film, team)
         mag.check("3 of 3 episodes play the same" in mag.run("replay", film, "--check").stdout, "the engine agrees")
+        before = time.monotonic()
+        said = mag.run("eval", "--map", "27m_vs_30m", "--policy", "random", "--episodes", 100000, "--record",
+                       team.path("no", "such.film"), status=None).stderr
+        mag.check("such.film: cannot be written" in said and time.monotonic() - before < 10 * mag.SLOW,
+                  "a film with no place is refused before it is played: " + said)
+        film, _ = record(team, "made/", "3m", "--policy", "random")
+        mag.check(film.endswith("/made/3m-random-1.film") and os.path.exists(film), film)
         os.mkdir(team.path("films"))
         film, _ = record(team, "films", "3m", "--policy", "untrained")
         mag.check(film.endswith("/films/3m-untrained-1.film"), film)
