@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import sqlite3
 import time
 
 import mag
@@ -98,6 +99,17 @@ def without_planner(team):
     mag.check(mag.inspect(run)["iterations"] == 3, "it does not go on once a planner is there")
 
 
+def looked_at_midway(team):
+    """In the middle of an iteration run.db has its jobs and not yet its figures: neither is reported."""
+    run = team.train("midway", iterations=2)
+    db = sqlite3.connect(os.path.join(run, "run.db"))
+    db.execute("DELETE FROM metrics WHERE iteration = 2")
+    db.commit()
+    db.close()
+    ppo = mag.inspect(run)["ppo"]
+    mag.check(ppo["rows"] > 0 and ppo["rows"] == ppo["rows_from_results"], str(ppo))
+
+
 def taken(team):
     """A run that another learner works in: said in a few words, without what that one has logged."""
     run = team.train("taken", iterations=1)
@@ -185,6 +197,7 @@ def interrupt():
         two_interrupts(team)
         worker_deaths(team)
         without_planner(team)
+        looked_at_midway(team)
         taken(team)
         mistakes(team)
 
