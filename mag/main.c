@@ -28,7 +28,7 @@ static const struct verb verbs[] = {
      "play evaluation episodes with a run, a checkpoint or a scripted policy"},
     {"replay", verb_replay, "watch recorded battles: terminal, web page, film strip"},
     {"inspect", verb_inspect, "what a run or checkpoint holds; --hash for its identity"},
-    {"bench", verb_bench, "measure this machine: env, act, model, plan, product"},
+    {"bench", verb_bench, "measure this machine: env, act, model, plan, product, update, half"},
     {"config", verb_config, "show, explain and check settings"},
     {"doctor", verb_doctor, "check this machine and say how to mend what is wrong"},
     {"status", verb_status, "ask a learner how it is doing"},

@@ -165,6 +165,7 @@ def mistakes(team):
         (["resume", run, "--planners", "0"], ["planners"], 78),
         (["resume", run, "train.stop.secnds=9"], ["train.stop.secnds", "train.stop.seconds"], 78),
         (["eval", team.path("none")], ["none"], None),
+        (["bench", "env", "--map", "3n", "--ms", "10"], ["3n", "3m"], 78),
         (["inspect"], ["inspect"], 64),
         (["inspect", run, "--hahs"], ["--hahs", "--hash"], 64),
         (["inspect", team.path("none"), "--hash"], ["none"], 65),
@@ -188,6 +189,9 @@ def mistakes(team):
     with open(os.path.join(run, "config.yaml")) as f:
         mag.check(f.read() == kept, "a refused command changed the settings of a run")
     mag.run("resume", run, "--no-eval")
+    for task in (["--map", "10gen_terran"], ["--map", "Foraging-5x5-2p-1f-v3", "env.name=lbf"]):
+        said = mag.run("bench", "env", "--ms", "10", *task).stdout
+        mag.check(said.count(task[1]) == 1, "bench env %s measured something else:\n%s" % (task, said))
 
 
 def interrupt():
