@@ -53,7 +53,8 @@ int verb_eval(int argc, char **argv)
         {"episodes", NULL, "N", &f.episodes, NULL, "episodes of each kind (eval.episodes)"},
         {"json", NULL, NULL, NULL, &f.json, "print JSON"},
         {"policy", NULL, "NAME", &f.policy, NULL,
-         "instead of a run: random, untrained, attack_nearest, kiting"},
+         "instead of a run: random, untrained, attack_nearest, kiting; in lbf forage, "
+         "forage_alone"},
         {"record", NULL, "FILE|DIR", &f.record, NULL,
          "keep the greedy (or the policy's) episodes as a film for `mag replay`"},
         {"map", "env.map", "NAME", NULL, NULL, "with --policy: the scenario"},
@@ -61,13 +62,13 @@ int verb_eval(int argc, char **argv)
         {"preset", NULL, "NAME", &run_flags.preset, NULL, "with --policy: the settings"},
         {0},
     };
-    struct args a = {.verb = argv[0],
-                     .usage = "RUN|CHECKPOINT [--episodes N] [--json] [--record FILE]",
-                     .about =
-                         "Plays evaluation episodes, greedy and sampled, with fresh seeds.",
-                     .flags = flags,
-                     .builder = builder,
-                     .words_max = 1};
+    struct args a = {
+        .verb = argv[0],
+        .usage = "RUN|CHECKPOINT|--policy NAME [--episodes N] [--json] [--record FILE]",
+        .about = "Plays evaluation episodes, greedy and sampled, with fresh seeds.",
+        .flags = flags,
+        .builder = builder,
+        .words_max = 1};
     struct eval_request rq = {0};
     struct eval_report report;
     int status = args_parse(&a, argc, argv);

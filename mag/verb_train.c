@@ -508,15 +508,15 @@ int verb_train(int argc, char **argv)
         {"no-eval", NULL, NULL, NULL, &t->no_eval, "no evaluation at the end"},
         {0},
     };
-    struct args a = {.verb = argv[0],
-                     .usage = "[--preset NAME] [--map M] [flags] [key=value ...]",
-                     .about =
-                         "Trains on this machine: starts a learner, planners and actors, shows "
-                         "progress,\nevaluates at the end. A run that --run-dir holds is "
-                         "resumed, if its settings "
-                         "are the same.",
-                     .flags = flags,
-                     .builder = builder};
+    struct args a = {
+        .verb = argv[0],
+        .usage = "[--preset NAME] [--map M] [flags] [key=value ...]",
+        .about = "Trains on this machine: starts a learner, planners and actors, shows "
+                 "progress,\nevaluates at the end. Without --preset and --config the preset is "
+                 "quickstart. A run that\n--run-dir holds is resumed, if its settings are the "
+                 "same.",
+        .flags = flags,
+        .builder = builder};
     int status = args_parse(&a, argc, argv);
     if (!status)
         status = args_config(&a, &run_flags, "quickstart", &t->cfg);
