@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ctrl-C, deaths and mistakes: saved and gone in seconds, named and replaced, explained."""
 import fcntl
+import json
 import os
 import signal
 import sqlite3
@@ -31,8 +32,12 @@ def expect_gone(p, family, seconds, status):
 def one_interrupt(team):
     p, family = start_long(team, "once")
     mag.check(len(family) == 5, "expected 5 children, got %d" % len(family))
+    said = json.loads(mag.run("status", team.path("once")).stdout)
+    mag.check(said["iteration"] > 0 and said["actors"] == 2, str(said))
+    mag.run("healthcheck", team.path("once"))
     p.signal(signal.SIGINT)
     took = expect_gone(p, family, STOP_SECONDS, 130)
+    mag.check("no learner" in mag.run("status", team.path("once"), status=69).stderr, "a learner that is gone answers")
     mag.say("Ctrl-C: gone after %.2f s" % took)
     resume = "mag resume " + team.path("once")
     mag.check(resume in p.text(), "the resume command is not printed\n" + p.tail())
