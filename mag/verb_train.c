@@ -274,20 +274,38 @@ static void eta_text(char *out, size_t n, double s)
         snprintf(out, n, "%dm%02ds", (int)s / 60, (int)s % 60);
 }
 
-/* One line for people out of the learner's status. */
+/* A figure, or a dash where there is none yet: of the warm-up, of an empty list of episodes. */
+static const char *figure(char out[24], int decimals, double v, bool known)
+{
+    if (known)
+        snprintf(out, 24, "%.*f", decimals, v);
+    else
+        snprintf(out, 24, "-");
+    return out;
+}
+
+/* One line for people out of the learner's status. Losses and entropies that are exactly 0 have
+ * not been computed. */
 static void say_progress(const struct team *t, const json_t *o)
 {
-    char line[512], steps[24], rate[24], tokens[24], eta[24];
+    char line[512], steps[24], rate[24], tokens[24], eta[24], win[24], ret[24], model[24],
+        rm[24], entropy[24];
+    double loss_model = number(o, "loss_model"), loss_rm = number(o, "loss_rm");
+    double policy_entropy = number(o, "entropy"), planned = number(o, "planner_tokens_per_s");
+    bool played = number(o, "recent") > 0;
     eta_text(eta, sizeof eta,
              json_is_number(json_object_get(o, "eta_s")) ? number(o, "eta_s") : -1);
     snprintf(line, sizeof line,
-             "iteration %.0f  steps %s (%s/s)  win %.2f  return %.1f  model %.2f  R_m %.3f  "
-             "entropy %.2f  plan %s tokens/s  %s  ETA %s",
+             "iteration %.0f  steps %s (%s/s)  win %s  return %s  model %s  R_m %s  "
+             "entropy %s  plan %s tokens/s  %s  ETA %s",
              number(o, "iteration"), short_count(steps, number(o, "env_steps")),
-             short_count(rate, number(o, "env_steps_per_s")), number(o, "win_rate"),
-             number(o, "return"), number(o, "loss_model"), number(o, "loss_rm"),
-             number(o, "entropy"), short_count(tokens, number(o, "planner_tokens_per_s")),
-             text_of(o, "state"), eta);
+             short_count(rate, number(o, "env_steps_per_s")),
+             figure(win, 2, number(o, "win_rate"), played),
+             figure(ret, 1, number(o, "return"), played),
+             figure(model, 2, loss_model, loss_model != 0),
+             figure(rm, 3, loss_rm, loss_rm != 0),
+             figure(entropy, 2, policy_entropy, policy_entropy != 0),
+             planned > 0 ? short_count(tokens, planned) : "-", text_of(o, "state"), eta);
     say(t, line);
 }
 

@@ -38,6 +38,8 @@ def one_interrupt(team):
     p.signal(signal.SIGINT)
     took = expect_gone(p, family, STOP_SECONDS, 130)
     mag.check("no learner" in mag.run("status", team.path("once"), status=69).stderr, "a learner that is gone answers")
+    early = [line for line in p.text().splitlines() if "  steps 0 " in line]
+    mag.check(all("win -  return -  model -  R_m -" in line for line in early), "figures before there are any: %s" % early)
     mag.say("Ctrl-C: gone after %.2f s" % took)
     resume = "mag resume " + team.path("once")
     mag.check(resume in p.text(), "the resume command is not printed\n" + p.tail())
