@@ -47,7 +47,12 @@ static void print_help(FILE *out)
           out);
     for (size_t i = 0; i < VERBS; i++)
         fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].help);
-    fputs("\nfirst run: mag train --preset quickstart\n", out);
+    fputs("\nfirst run: mag train --preset quickstart\n"
+          "exit status: 0 done, 64 usage, 65 data missing or damaged, 69 unavailable, 70 "
+          "internal\n"
+          "  error, 74 file error, 78 settings; train and resume: 130 after Ctrl-C, 143 after "
+          "SIGTERM\n",
+          out);
 }
 
 static int unknown_verb(const char *word)
