@@ -32,7 +32,7 @@ static int run_config(const struct args *a, struct config *cfg)
     if (!err)
         err = rundir_config(run_dir, &before);
     if (err)
-        return fail(status_of(err), a->verb, "%s", err_text());
+        return fail(EXIT_DATA, a->verb, "%s", err_text());
     if (rundir_config_under(run_dir, a->builder, cfg))
         return fail(EXIT_CONFIG, a->verb, "%s", err_text());
     other = *cfg;

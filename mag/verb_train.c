@@ -48,6 +48,7 @@ enum {
 };
 
 struct team {
+    const char *verb; /* train or resume: for messages */
     struct config cfg;
     char run_dir[RUN_PATH], log_dir[RUN_PATH], ipc_dir[128];
     struct child child[CHILDREN_MAX];
@@ -364,7 +365,7 @@ static int child_gone(struct team *t, struct child *c, int status, const char *h
     snprintf(line, sizeof line, "%s %s; starting it again%s", c->name, how,
              learner ? " from the last checkpoint" : "");
     say(t, line);
-    return child_start(c, t->log_dir) ? fail(EXIT_IO, "train", "%s", err_text()) : 0;
+    return child_start(c, t->log_dir) ? fail(EXIT_IO, t->verb, "%s", err_text()) : 0;
 }
 
 static int watch(struct team *t)
@@ -470,7 +471,7 @@ static int final_report(struct team *t)
     struct eval_request request = {.path = t->run_dir, .episodes = t->cfg.eval.episodes};
     int err = evaluate_run(&request, &report);
     if (err)
-        return fail(EXIT_INTERNAL, "train", "evaluation: %s", err_text());
+        return fail(EXIT_INTERNAL, t->verb, "evaluation: %s", err_text());
     eval_print(&report, stdout);
     return 0;
 }
@@ -479,12 +480,12 @@ static int run_team(struct team *t)
 {
     int err = prepare(t);
     if (err)
-        return fail(err == ERR_CONFIG ? EXIT_CONFIG : EXIT_UNAVAILABLE, "train", "%s",
+        return fail(err == ERR_CONFIG ? EXIT_CONFIG : EXIT_UNAVAILABLE, t->verb, "%s",
                     err_text());
     catch_signals();
     t->started_ms = clock_mono_ms();
     say_start(t);
-    int status = start_all(t) ? fail(EXIT_IO, "train", "%s", err_text()) : watch(t);
+    int status = start_all(t) ? fail(EXIT_IO, t->verb, "%s", err_text()) : watch(t);
     stop_all(t);
     clean_up(t);
     if (interrupts) {
@@ -518,6 +519,7 @@ int verb_train(int argc, char **argv)
         free(t);
         return fail(EXIT_INTERNAL, argv[0], "out of memory");
     }
+    t->verb = argv[0];
     const struct flag flags[] = {
         ARGS_RUN_FLAGS,
         {"actors", "workers.actors", "A", NULL, NULL, "actor processes"},
@@ -581,6 +583,7 @@ int verb_resume(int argc, char **argv)
         free(t);
         return fail(EXIT_INTERNAL, argv[0], "out of memory");
     }
+    t->verb = argv[0];
     const struct flag flags[] = {
         {"iterations", "train.stop.iterations", "K", NULL, NULL,
          "go on until iteration K instead"},

@@ -171,7 +171,7 @@ def mistakes(team):
         (["resume", run, "net.width=64"], ["net.width", "belongs to the run"], 78),
         (["resume", run, "--planners", "0"], ["planners"], 78),
         (["resume", run, "train.stop.secnds=9"], ["train.stop.secnds", "train.stop.seconds"], 78),
-        (["eval", team.path("none")], ["none"], None),
+        (["eval", team.path("none")], ["none"], 65),
         (["bench", "env", "--map", "3n", "--ms", "10"], ["3n", "3m"], 78),
         (["inspect"], ["inspect"], 64),
         (["inspect", run, "--hahs"], ["--hahs", "--hash"], 64),

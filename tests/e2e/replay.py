@@ -112,7 +112,7 @@ def check_refusals(film, team):
     said = mag.run("replay", damaged, status=65).stderr
     mag.check("damaged.film: byte " in said and "record the battle anew" in said, said)
     mag.check("not a film" in mag.run("replay", __file__, status=65).stderr, "other files are told apart")
-    mag.check("No such file" in mag.run("replay", team.path("none.film"), status=64).stderr, "a missing file is named")
+    mag.check("No such file" in mag.run("replay", team.path("none.film"), status=65).stderr, "a missing file is named")
     mag.run("replay", film, "--episode", 3, status=64)
     mag.run("replay", film, "--html", team.path("no", "such", "folder.html"), status=74)
 
