@@ -28,7 +28,7 @@ int fail(int status, const char *verb, const char *fmt, ...)
 
 static void print_help(const struct args *a)
 {
-    printf("usage: mag %s %s\n\n%s\n", a->verb, a->usage, a->about);
+    printf("usage: mag %s%s%s\n\n%s\n", a->verb, *a->usage ? " " : "", a->usage, a->about);
     if (a->flags[0].name)
         puts("\nflags:");
     for (const struct flag *f = a->flags; f->name; f++) {

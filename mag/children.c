@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -86,7 +87,9 @@ static int spawn(struct child *c, const char *log, char **env)
 int child_start(struct child *c, const char *log_dir)
 {
     char log[PATH_BYTES], parent[32];
+    struct stat st;
     log_path(log, c, log_dir);
+    c->log_from = stat(log, &st) ? 0 : (long)st.st_size;
     snprintf(parent, sizeof parent, "MAG_PARENT=%ld", (long)getpid());
     char **env = child_environment(parent);
     if (!env)
@@ -130,7 +133,7 @@ void child_tail(const struct child *c, const char *log_dir, size_t lines)
         return;
     fseek(f, 0, SEEK_END);
     long size = ftell(f);
-    fseek(f, size > TAIL_BYTES ? size - TAIL_BYTES : 0, SEEK_SET);
+    fseek(f, size - c->log_from > TAIL_BYTES ? size - TAIL_BYTES : c->log_from, SEEK_SET);
     size_t n = fread(text, 1, TAIL_BYTES, f);
     fclose(f);
     text[n] = 0;

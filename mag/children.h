@@ -20,6 +20,7 @@ struct child {
     size_t args;
     pid_t pid; /* 0: not running */
     int64_t started_ms;
+    long log_from;     /* where this start's output begins in the log */
     unsigned failures; /* in a row, each after a short life */
 };
 
@@ -35,7 +36,7 @@ bool child_ended(struct child *c, int *status, char *how, size_t n);
 
 void child_signal(const struct child *c, int signal_no); /* nothing if not running */
 
-/* The last lines of a child's log, for people, onto stderr. */
+/* The last lines that a child has logged since its start, for people, onto stderr. */
 void child_tail(const struct child *c, const char *log_dir, size_t lines);
 
 #endif

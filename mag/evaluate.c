@@ -97,7 +97,9 @@ static int player_open(struct player *p, const struct eval_request *rq, struct e
         err = rundir_of(rq->path, run_dir);
         if (!err)
             err = ckpt_find_best(rq->path, out->checkpoint, sizeof out->checkpoint);
-        if (!err)
+        if (!err && rq->cfg)
+            p->cfg = *rq->cfg;
+        else if (!err)
             err = rundir_config(run_dir, &p->cfg);
         if (!err)
             err = ckpt_read_state(out->checkpoint, &state, NULL);

@@ -17,9 +17,9 @@ struct eval_request {
     const char *path; /* a run or a checkpoint; NULL: policy below, settings in cfg */
     const char
         *policy; /* "random", "untrained", or a scripted one ("attack_nearest", "kiting") */
-    const struct config *cfg;
-    uint32_t episodes; /* of each kind */
-    uint64_t seed;     /* 0: the run's */
+    const struct config *cfg; /* NULL: the run's own */
+    uint32_t episodes;        /* of each kind */
+    uint64_t seed;            /* 0: the run's */
     const char
         *record; /* film of the greedy (or scripted) episodes: file or directory; or NULL */
 };
@@ -43,6 +43,6 @@ struct eval_report {
 int evaluate_run(const struct eval_request *request, struct eval_report *out);
 
 void eval_print(const struct eval_report *r, FILE *out); /* for people */
-int eval_json(const struct eval_report *r, FILE *out);   /* contracts.md 10 */
+int eval_json(const struct eval_report *r, FILE *out);
 
 #endif

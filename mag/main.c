@@ -28,7 +28,7 @@ static const struct verb verbs[] = {
      "play evaluation episodes with a run, a checkpoint or a scripted policy"},
     {"replay", verb_replay, "watch recorded battles: terminal, web page, film strip"},
     {"inspect", verb_inspect, "what a run or checkpoint holds; --hash for its identity"},
-    {"bench", verb_bench, "measure this machine: env, act, model, plan, product"},
+    {"bench", verb_bench, "measure this machine: env, act, model, plan, product, update, half"},
     {"config", verb_config, "show, explain and check settings"},
     {"doctor", verb_doctor, "check this machine and say how to mend what is wrong"},
     {"status", verb_status, "ask a learner how it is doing"},
@@ -47,7 +47,12 @@ static void print_help(FILE *out)
           out);
     for (size_t i = 0; i < VERBS; i++)
         fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].help);
-    fputs("\nfirst run: mag train --preset quickstart\n", out);
+    fputs("\nfirst run: mag train --preset quickstart\n"
+          "exit status: 0 done, 64 usage, 65 data missing or damaged, 69 unavailable, 70 "
+          "internal\n"
+          "  error, 74 file error, 78 settings; train and resume: 130 after Ctrl-C, 143 after "
+          "SIGTERM\n",
+          out);
 }
 
 static int unknown_verb(const char *word)

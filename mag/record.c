@@ -4,9 +4,11 @@
 
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct record {
     const struct env_class *class;
@@ -16,18 +18,34 @@ struct record {
     struct scene scene;
 };
 
+/* A path that ends in a slash is a directory, made if need be. */
 static void name_file(struct record *r, const char *path, const struct config *cfg,
                       const char *policy, uint64_t seed)
 {
     struct stat st;
     size_t n = strlen(path);
-    bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    bool slash = n && path[n - 1] == '/';
+    if (slash)
+        mkdir(path, 0777); /* what fails is said by check_place */
+    bool folder = slash || (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
     if (folder)
-        snprintf(r->path, sizeof r->path, "%s%s%s-%s-%llu.film", path,
-                 n && path[n - 1] == '/' ? "" : "/", cfg->env.map, policy,
-                 (unsigned long long)seed);
+        snprintf(r->path, sizeof r->path, "%s%s%s-%s-%llu.film", path, slash ? "" : "/",
+                 cfg->env.map, policy, (unsigned long long)seed);
     else
         snprintf(r->path, sizeof r->path, "%s", path);
+}
+
+/* Before hundreds of episodes are played: can a file be made there? */
+static int check_place(const struct record *r)
+{
+    char folder[sizeof r->path];
+    snprintf(folder, sizeof folder, "%s", r->path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    if (access(slash ? folder : ".", W_OK | X_OK))
+        return err_set(ERR_IO, "%s: cannot be written: %s", r->path, strerror(errno));
+    return 0;
 }
 
 int record_open(struct record **out, const char *path, const struct config *cfg,
@@ -49,7 +67,9 @@ int record_open(struct record **out, const char *path, const struct config *cfg,
     r->scripted = scripted;
     name_file(r, path, cfg, policy, seed);
     class->stage(env, &stage);
-    err = film_create(&r->film, &about, &stage, spec.n_agents);
+    err = check_place(r);
+    if (!err)
+        err = film_create(&r->film, &about, &stage, spec.n_agents);
     if (err) {
         record_close(r);
         return err;

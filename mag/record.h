@@ -8,8 +8,9 @@
 
 struct record; /* opaque */
 
-/* path: the file, or a directory that gets MAP-POLICY-SEED.film. `env` is any environment of the
- * configuration, open. ERR_UNSUPPORTED if it has no units, ERR_NOMEM. */
+/* path: the file, or a directory that gets MAP-POLICY-SEED.film; with a slash at its end it is
+ * made if need be. `env` is any environment of the configuration, open. ERR_UNSUPPORTED if it has
+ * no units, ERR_IO if nothing can be written there, ERR_NOMEM. */
 int record_open(struct record **out, const char *path, const struct config *cfg,
                 const struct env_class *class, const struct env *env, const char *policy,
                 bool scripted, uint64_t seed);

@@ -43,10 +43,9 @@ static int run_env(const struct args *a, const struct config *cfg, const char *o
         printf("%s, one core, random actions, with observations, masks and state; steps/s of "
                "one, and of %d in lock-step:\n",
                class->name, BENCH_BATCH);
-    for (const char *const *map = class->maps(); *map; map++) {
+    const char *const one[] = {only, NULL};
+    for (const char *const *map = only ? one : class->maps(); *map; map++) {
         struct bench_env e;
-        if (only && strcmp(only, *map))
-            continue;
         if (bench_env(&e, cfg, *map, seconds)) {
             json_decref(maps);
             return fail(EXIT_CONFIG, a->verb, "%s: %s", *map, err_text());
@@ -57,7 +56,7 @@ static int run_env(const struct args *a, const struct config *cfg, const char *o
                                             e.steps_per_s, "batch_steps_per_s",
                                             e.batch_steps_per_s, "length", e.mean_length));
         else {
-            printf("  %-18s %10.0f %10.0f\n", e.map, e.steps_per_s, e.batch_steps_per_s);
+            printf("  %-30s %10.0f %10.0f\n", e.map, e.steps_per_s, e.batch_steps_per_s);
             fflush(stdout);
         }
     }

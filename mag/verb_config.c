@@ -40,12 +40,14 @@ int verb_config(int argc, char **argv)
         {"reference", NULL, NULL, NULL, &reference, "every key with its meaning, as Markdown"},
         {0},
     };
-    struct args a = {.verb = argv[0],
-                     .usage = "[--preset NAME] [--map M] [flags] [key=value ...]",
-                     .about =
-                         "Prints the settings that a command with the same flags would use.",
-                     .flags = flags,
-                     .builder = builder};
+    struct args a = {
+        .verb = argv[0],
+        .usage = "[--preset NAME] [--map M] [flags] [key=value ...]",
+        .about = "Prints the settings that a command with the same flags would use. Without "
+                 "--preset and\n--config they are those of `mag learner` (preset paper); "
+                 "`mag train`, `mag eval` and\n`mag doctor` then take preset quickstart.",
+        .flags = flags,
+        .builder = builder};
     int status = args_parse(&a, argc, argv);
     if (!status && !reference)
         status = args_config(&a, &run_flags, NULL, &cfg);

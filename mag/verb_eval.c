@@ -2,6 +2,7 @@
 /* verb_eval.c - `mag eval`: how good is a run, a checkpoint, or a policy without learning? */
 #include "args.h"
 #include "evaluate.h"
+#include "rundir.h"
 #include "verbs.h"
 
 #include "base/err.h"
@@ -20,6 +21,32 @@ struct eval_flags {
     const char *episodes, *policy, *record;
     bool json;
 };
+
+/* The run's settings with those of the command line over them: what its networks and episodes are
+ * made of stays. */
+static int run_config(const struct args *a, struct config *cfg)
+{
+    char run_dir[RUN_PATH];
+    struct config before, other;
+    int err = rundir_of(a->word[0], run_dir);
+    if (!err)
+        err = rundir_config(run_dir, &before);
+    if (err)
+        return fail(EXIT_DATA, a->verb, "%s", err_text());
+    if (rundir_config_under(run_dir, a->builder, cfg))
+        return fail(EXIT_CONFIG, a->verb, "%s", err_text());
+    other = *cfg;
+    other.seed = before.seed;
+    other.eval = before.eval;
+    const char *key = config_run_difference(&before, &other);
+    if (key)
+        return fail(
+            EXIT_CONFIG, a->verb,
+            "%s belongs to the run and stays as it is; seed, eval.* and compute.* may be "
+            "given anew",
+            key);
+    return 0;
+}
 
 static int check(const struct args *a, const struct eval_flags *f, struct config *cfg,
                  struct eval_request *rq)
@@ -53,25 +80,33 @@ int verb_eval(int argc, char **argv)
         {"episodes", NULL, "N", &f.episodes, NULL, "episodes of each kind (eval.episodes)"},
         {"json", NULL, NULL, NULL, &f.json, "print JSON"},
         {"policy", NULL, "NAME", &f.policy, NULL,
-         "instead of a run: random, untrained, attack_nearest, kiting"},
+         "instead of a run: random, untrained, attack_nearest, kiting; in lbf forage, "
+         "forage_alone"},
         {"record", NULL, "FILE|DIR", &f.record, NULL,
          "keep the greedy (or the policy's) episodes as a film for `mag replay`"},
         {"map", "env.map", "NAME", NULL, NULL, "with --policy: the scenario"},
-        {"seed", "seed", "N", NULL, NULL, "with --policy: the seed"},
+        {"seed", "seed", "N", NULL, NULL, "other starts (the run's seed)"},
         {"preset", NULL, "NAME", &run_flags.preset, NULL, "with --policy: the settings"},
         {0},
     };
     struct args a = {.verb = argv[0],
-                     .usage = "RUN|CHECKPOINT [--episodes N] [--json] [--record FILE]",
-                     .about =
-                         "Plays evaluation episodes, greedy and sampled, with fresh seeds.",
+                     .usage =
+                         "RUN|CHECKPOINT|--policy NAME [--episodes N] [--json] [--record FILE]",
+                     .about = "Plays evaluation episodes, greedy and sampled, with fresh "
+                              "seeds. A run has its own "
+                              "settings;\nseed, eval.* and compute.* may be given anew.",
                      .flags = flags,
                      .builder = builder,
                      .words_max = 1};
     struct eval_request rq = {0};
     struct eval_report report;
     int status = args_parse(&a, argc, argv);
-    if (!status)
+    if (!status && a.words && run_flags.preset)
+        status = fail(EXIT_USAGE, argv[0],
+                      "--preset goes with --policy: a run has its own settings");
+    if (!status && a.words)
+        status = run_config(&a, &cfg);
+    else if (!status)
         status = args_config(&a, &run_flags, "quickstart", &cfg);
     config_end(builder);
     if (!status)

@@ -105,12 +105,16 @@ static int put(const struct look *l, json_t *out, const char *key, const char *s
 #define COLUMN(name, as)  "max(CASE WHEN name = '" name "' THEN value END) AS " as
 #define INTEGER(name, as) "CAST(total(CASE WHEN name = '" name "' THEN value END) AS INTEGER) AS " as
 
+#define COMPLETE                                                                             \
+    " WHERE iteration IN (SELECT iteration FROM metrics WHERE name = 'ppo/rows')"
+
 static const char workers_sql[] = "SELECT id, role, accepted FROM workers ORDER BY role, id";
 /* rows: what PPO trained on, as the trainer counted it; rows_from_results: what planners'
- * results delivered, one row of the table jobs per job. Equal, or PPO had another source. */
+ * results delivered, one row of the table jobs per job, in iterations that are complete: of the
+ * one under way only jobs are known. Equal, or PPO had another source. */
 static const char ppo_sql[] =
-    "SELECT rows, (SELECT coalesce(sum(rows), 0) FROM jobs) AS rows_from_results,"
-    " (SELECT count(*) FROM jobs) AS jobs, duplicates,"
+    "SELECT rows, (SELECT coalesce(sum(rows), 0) FROM jobs" COMPLETE ") AS rows_from_results,"
+    " (SELECT count(*) FROM jobs" COMPLETE ") AS jobs, duplicates,"
     " differed + (SELECT count(*) FROM meta WHERE key = 'divergence') AS divergence"
     " FROM (SELECT "
     INTEGER("ppo/rows", "rows") ", "

@@ -24,10 +24,7 @@ static const double speeds[SPEEDS] = {0.25, 0.5, 1, 2, 4, 8};
 
 static int status_of(int err)
 {
-    return err == ERR_NOTFOUND ? EXIT_USAGE
-           : err == ERR_CONFIG ? EXIT_CONFIG
-           : err == ERR_IO     ? EXIT_IO
-                               : EXIT_DATA;
+    return err == ERR_CONFIG ? EXIT_CONFIG : err == ERR_IO ? EXIT_IO : EXIT_DATA;
 }
 
 /* ------------------------------------------------------------------------- in a terminal */

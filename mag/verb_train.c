@@ -48,6 +48,7 @@ enum {
 };
 
 struct team {
+    const char *verb; /* train or resume: for messages */
     struct config cfg;
     char run_dir[RUN_PATH], log_dir[RUN_PATH], ipc_dir[128];
     struct child child[CHILDREN_MAX];
@@ -121,8 +122,34 @@ static int define_workers(struct team *t, const char *role, uint32_t n)
     return err;
 }
 
-/* The settings as every child and every later command will read them. An existing run keeps
- * its own file: the learner compares digests and names what differs. */
+/* What --run-dir holds already is refused before anything of it is touched: a run whose bits
+ * depend on other settings, or any run and none, as the key resume asks. */
+static int check_existing(const struct team *t)
+{
+    char path[RUN_PATH + 32];
+    struct config before;
+    if (t->existed && t->cfg.resume == RESUME_NEVER)
+        return err_set(
+            ERR_CONFIG,
+            "%s holds a run already: leave resume=never out, or use another --run-dir",
+            t->run_dir);
+    if (!t->existed && t->cfg.resume == RESUME_MUST)
+        return err_set(ERR_CONFIG, "%s holds no run to resume", t->run_dir);
+    snprintf(path, sizeof path, "%s/config.yaml", t->run_dir);
+    if (!t->existed || access(path, F_OK))
+        return 0; /* lost settings: the learner compares with the checkpoint's digest */
+    int err = rundir_config(t->run_dir, &before);
+    const char *key = err ? NULL : config_run_difference(&before, &t->cfg);
+    if (!key)
+        return err;
+    return err_set(
+        ERR_CONFIG,
+        "%s holds a run with another %s; go on with it: mag resume %s, or use another "
+        "--run-dir",
+        t->run_dir, key, t->run_dir);
+}
+
+/* The settings as every child and every later command will read them. */
 static int save_config(const struct team *t)
 {
     char path[RUN_PATH + 32], tmp[RUN_PATH + 32];
@@ -165,6 +192,8 @@ static int prepare(struct team *t)
         err = check_memory(t, &spec);
     if (!err)
         err = rundir_make(&t->cfg, t->run_dir, &t->existed);
+    if (!err)
+        err = check_existing(t);
     if (err)
         return err;
     snprintf(t->log_dir, sizeof t->log_dir, "%.4000s/logs", t->run_dir);
@@ -245,20 +274,38 @@ static void eta_text(char *out, size_t n, double s)
         snprintf(out, n, "%dm%02ds", (int)s / 60, (int)s % 60);
 }
 
-/* One line for people out of the learner's status. */
+/* A figure, or a dash where there is none yet: of the warm-up, of an empty list of episodes. */
+static const char *figure(char out[24], int decimals, double v, bool known)
+{
+    if (known)
+        snprintf(out, 24, "%.*f", decimals, v);
+    else
+        snprintf(out, 24, "-");
+    return out;
+}
+
+/* One line for people out of the learner's status. Losses and entropies that are exactly 0 have
+ * not been computed. */
 static void say_progress(const struct team *t, const json_t *o)
 {
-    char line[512], steps[24], rate[24], tokens[24], eta[24];
+    char line[512], steps[24], rate[24], tokens[24], eta[24], win[24], ret[24], model[24],
+        rm[24], entropy[24];
+    double loss_model = number(o, "loss_model"), loss_rm = number(o, "loss_rm");
+    double policy_entropy = number(o, "entropy"), planned = number(o, "planner_tokens_per_s");
+    bool played = number(o, "recent") > 0;
     eta_text(eta, sizeof eta,
              json_is_number(json_object_get(o, "eta_s")) ? number(o, "eta_s") : -1);
     snprintf(line, sizeof line,
-             "iteration %.0f  steps %s (%s/s)  win %.2f  return %.1f  model %.2f  R_m %.3f  "
-             "entropy %.2f  plan %s tokens/s  %s  ETA %s",
+             "iteration %.0f  steps %s (%s/s)  win %s  return %s  model %s  R_m %s  "
+             "entropy %s  plan %s tokens/s  %s  ETA %s",
              number(o, "iteration"), short_count(steps, number(o, "env_steps")),
-             short_count(rate, number(o, "env_steps_per_s")), number(o, "win_rate"),
-             number(o, "return"), number(o, "loss_model"), number(o, "loss_rm"),
-             number(o, "entropy"), short_count(tokens, number(o, "planner_tokens_per_s")),
-             text_of(o, "state"), eta);
+             short_count(rate, number(o, "env_steps_per_s")),
+             figure(win, 2, number(o, "win_rate"), played),
+             figure(ret, 1, number(o, "return"), played),
+             figure(model, 2, loss_model, loss_model != 0),
+             figure(rm, 3, loss_rm, loss_rm != 0),
+             figure(entropy, 2, policy_entropy, policy_entropy != 0),
+             planned > 0 ? short_count(tokens, planned) : "-", text_of(o, "state"), eta);
     say(t, line);
 }
 
@@ -317,7 +364,7 @@ static int child_gone(struct team *t, struct child *c, int status, const char *h
     snprintf(line, sizeof line, "%s %s; starting it again%s", c->name, how,
              learner ? " from the last checkpoint" : "");
     say(t, line);
-    return child_start(c, t->log_dir) ? fail(EXIT_IO, "train", "%s", err_text()) : 0;
+    return child_start(c, t->log_dir) ? fail(EXIT_IO, t->verb, "%s", err_text()) : 0;
 }
 
 static int watch(struct team *t)
@@ -423,7 +470,7 @@ static int final_report(struct team *t)
     struct eval_request request = {.path = t->run_dir, .episodes = t->cfg.eval.episodes};
     int err = evaluate_run(&request, &report);
     if (err)
-        return fail(EXIT_INTERNAL, "train", "evaluation: %s", err_text());
+        return fail(EXIT_INTERNAL, t->verb, "evaluation: %s", err_text());
     eval_print(&report, stdout);
     return 0;
 }
@@ -432,12 +479,12 @@ static int run_team(struct team *t)
 {
     int err = prepare(t);
     if (err)
-        return fail(err == ERR_CONFIG ? EXIT_CONFIG : EXIT_UNAVAILABLE, "train", "%s",
+        return fail(err == ERR_CONFIG ? EXIT_CONFIG : EXIT_UNAVAILABLE, t->verb, "%s",
                     err_text());
     catch_signals();
     t->started_ms = clock_mono_ms();
     say_start(t);
-    int status = start_all(t) ? fail(EXIT_IO, "train", "%s", err_text()) : watch(t);
+    int status = start_all(t) ? fail(EXIT_IO, t->verb, "%s", err_text()) : watch(t);
     stop_all(t);
     clean_up(t);
     if (interrupts) {
@@ -471,6 +518,7 @@ int verb_train(int argc, char **argv)
         free(t);
         return fail(EXIT_INTERNAL, argv[0], "out of memory");
     }
+    t->verb = argv[0];
     const struct flag flags[] = {
         ARGS_RUN_FLAGS,
         {"actors", "workers.actors", "A", NULL, NULL, "actor processes"},
@@ -479,13 +527,15 @@ int verb_train(int argc, char **argv)
         {"no-eval", NULL, NULL, NULL, &t->no_eval, "no evaluation at the end"},
         {0},
     };
-    struct args a = {.verb = argv[0],
-                     .usage = "[--preset NAME] [--map M] [flags] [key=value ...]",
-                     .about =
-                         "Trains on this machine: starts a learner, planners and actors, shows "
-                         "progress,\nevaluates at the end. An existing --run-dir is resumed.",
-                     .flags = flags,
-                     .builder = builder};
+    struct args a = {
+        .verb = argv[0],
+        .usage = "[--preset NAME] [--map M] [flags] [key=value ...]",
+        .about = "Trains on this machine: starts a learner, planners and actors, shows "
+                 "progress,\nevaluates at the end. Without --preset and --config the preset is "
+                 "quickstart. A run that\n--run-dir holds is resumed, if its settings are the "
+                 "same.",
+        .flags = flags,
+        .builder = builder};
     int status = args_parse(&a, argc, argv);
     if (!status)
         status = args_config(&a, &run_flags, "quickstart", &t->cfg);
@@ -537,6 +587,7 @@ static int resume_config(const struct args *a, struct config *out)
     if (strlen(run_dir) >= sizeof out->run_dir)
         return fail(EXIT_DATA, a->verb, "the path of the run is too long: %s", run_dir);
     memcpy(out->run_dir, run_dir, strlen(run_dir) + 1);
+    out->resume = RESUME_AUTO; /* whatever the run was started with */
     return check_counts(out, a->verb);
 }
 
@@ -548,6 +599,7 @@ int verb_resume(int argc, char **argv)
         free(t);
         return fail(EXIT_INTERNAL, argv[0], "out of memory");
     }
+    t->verb = argv[0];
     const struct flag flags[] = {
         {"iterations", "train.stop.iterations", "K", NULL, NULL,
          "go on until iteration K instead"},

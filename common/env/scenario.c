@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const struct unit_data *unit_data(enum cfg_units set, enum unit_kind kind)
@@ -33,6 +34,22 @@ bool terrain_open(const struct terrain_data *t, int x, int y, bool cliff_walk)
     return rows[y][x] == '.';
 }
 
+/* Nothing is like it: what there is, the generated maps by their form. */
+static int unknown_map(const char *name)
+{
+    char list[400] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < SCENARIOS; i++)
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? " " : "",
+                              scenario_maps[i].name);
+    bug_on(n >= sizeof list);
+    return err_set(
+        ERR_CONFIG,
+        "env.map: smac has no map '%s'; it has %s and 10gen_<race>_<n>_vs_<m>; env.name "
+        "chooses another environment",
+        name, list);
+}
+
 int scenario_find(const struct scenario **out, const char *name)
 {
     for (size_t i = 0; i < SCENARIOS; i++) {
@@ -52,8 +69,7 @@ int scenario_find(const struct scenario **out, const char *name)
     const char *near = nearest_name(canonical, scenario_name_list, SCENARIOS + SCENARIOS_GEN);
     if (near)
         return err_set(ERR_CONFIG, "env.map: no map '%s', did you mean '%s'?", name, near);
-    return err_set(ERR_CONFIG, "env.map: no map '%s'; known are %s to %s", name,
-                   scenario_name_list[0], scenario_name_list[SCENARIOS + SCENARIOS_GEN - 1]);
+    return unknown_map(name);
 }
 
 const char *const *scenario_names(void)

@@ -29,6 +29,13 @@ def test():
         newest = json.loads(mag.run("eval", os.path.join(run, "ckpt", "latest"), "--episodes", 2, "--json").stdout)
         mag.check(newest["iteration"] == 9, "the newest can be asked for")
 
+        own = json.loads(mag.run("eval", run, "--json", "--seed", 9, "compute.threads=1").stdout)
+        mag.check((own["episodes"], own["seed"]) == (12, 9), "not the run's eval.episodes, or another seed: %s" % own)
+        for words, named, status in ((["--map", "3m"], "env.map belongs to the run", 78), (["net.width=64"], "net.width", 78),
+                                     (["--preset", "paper"], "--preset", 64)):
+            said = mag.run("eval", run, "--episodes", 2, *words, status=status).stderr
+            mag.check(named in said, said)
+
         killed = team.start("b", *team.train_words("b", iterations=8, changes=KEYS),
                             env={"MAG_FAULT": "ckpt.rename.before:6"})
         killed.wait(180, status=None)

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ctrl-C, deaths and mistakes: saved and gone in seconds, named and replaced, explained."""
+import fcntl
+import json
 import os
 import signal
+import sqlite3
 import time
 
 import mag
@@ -29,8 +32,14 @@ def expect_gone(p, family, seconds, status):
 def one_interrupt(team):
     p, family = start_long(team, "once")
     mag.check(len(family) == 5, "expected 5 children, got %d" % len(family))
+    said = json.loads(mag.run("status", team.path("once")).stdout)
+    mag.check(said["iteration"] > 0 and said["actors"] == 2, str(said))
+    mag.run("healthcheck", team.path("once"))
     p.signal(signal.SIGINT)
     took = expect_gone(p, family, STOP_SECONDS, 130)
+    mag.check("no learner" in mag.run("status", team.path("once"), status=69).stderr, "a learner that is gone answers")
+    early = [line for line in p.text().splitlines() if "  steps 0 " in line]
+    mag.check(all("win -  return -  model -  R_m -" in line for line in early), "figures before there are any: %s" % early)
     mag.say("Ctrl-C: gone after %.2f s" % took)
     resume = "mag resume " + team.path("once")
     mag.check(resume in p.text(), "the resume command is not printed\n" + p.tail())
@@ -97,6 +106,27 @@ def without_planner(team):
     mag.check(mag.inspect(run)["iterations"] == 3, "it does not go on once a planner is there")
 
 
+def looked_at_midway(team):
+    """In the middle of an iteration run.db has its jobs and not yet its figures: neither is reported."""
+    run = team.train("midway", iterations=2)
+    db = sqlite3.connect(os.path.join(run, "run.db"))
+    db.execute("DELETE FROM metrics WHERE iteration = 2")
+    db.commit()
+    db.close()
+    ppo = mag.inspect(run)["ppo"]
+    mag.check(ppo["rows"] > 0 and ppo["rows"] == ppo["rows_from_results"], str(ppo))
+
+
+def taken(team):
+    """A run that another learner works in: said in a few words, without what that one has logged."""
+    run = team.train("taken", iterations=1)
+    with open(os.path.join(run, "lock")) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = mag.run("resume", run, status=69).stderr
+    mag.check("another learner" in said, said)
+    mag.check("training complete" not in said, "lines of an earlier learner:\n" + said)
+
+
 def mistakes(team):
     run = team.train("fine", iterations=1)
     damaged = team.path("damaged")
@@ -113,6 +143,9 @@ def mistakes(team):
         if os.path.isdir(os.path.join(hollow, "ckpt", folder)) and not os.path.islink(os.path.dirname(path)):
             with open(path, "w") as f:
                 f.write("{}")
+    same = team.train_words("fine", iterations=1)
+    with open(os.path.join(run, "config.yaml")) as f:
+        kept = f.read()
     text = team.path("text.yaml")
     with open(text, "w") as f:
         f.write("net:\n  widht: 64\n")
@@ -130,12 +163,16 @@ def mistakes(team):
         (["train", "--config", team.path("none.yaml")], ["none.yaml"], None),
         (["train", "--config", text], ["widht", "width"], None),
         (["train", "--map", "3m", "--run-dir", "/proc/none"], ["/proc/none"], None),
+        ([*same, "--seed", "4"], ["another seed", "mag resume " + run], 78),
+        ([*same, "resume=never"], ["holds a run already", "resume=never"], 78),
+        ([*same, "resume=must", "--run-dir", team.path("empty")], ["holds no run"], 78),
         (["resume", team.path("none")], ["none"], 65),
         (["resume", team.dir], ["config.yaml"], 65),
         (["resume", run, "net.width=64"], ["net.width", "belongs to the run"], 78),
         (["resume", run, "--planners", "0"], ["planners"], 78),
         (["resume", run, "train.stop.secnds=9"], ["train.stop.secnds", "train.stop.seconds"], 78),
-        (["eval", team.path("none")], ["none"], None),
+        (["eval", team.path("none")], ["none"], 65),
+        (["bench", "env", "--map", "3n", "--ms", "10"], ["3n", "3m"], 78),
         (["inspect"], ["inspect"], 64),
         (["inspect", run, "--hahs"], ["--hahs", "--hash"], 64),
         (["inspect", team.path("none"), "--hash"], ["none"], 65),
@@ -156,6 +193,12 @@ def mistakes(team):
         for word in named:
             mag.check(word in said, "%s: the message does not name '%s':\n%s" % (label, word, said))
         mag.check(len(said.splitlines()) <= 12, label + ": a wall of text:\n" + said)
+    with open(os.path.join(run, "config.yaml")) as f:
+        mag.check(f.read() == kept, "a refused command changed the settings of a run")
+    mag.run("resume", run, "--no-eval")
+    for task in (["--map", "10gen_terran"], ["--map", "Foraging-5x5-2p-1f-v3", "env.name=lbf"]):
+        said = mag.run("bench", "env", "--ms", "10", *task).stdout
+        mag.check(said.count(task[1]) == 1, "bench env %s measured something else:\n%s" % (task, said))
 
 
 def interrupt():
@@ -165,6 +208,8 @@ def interrupt():
         two_interrupts(team)
         worker_deaths(team)
         without_planner(team)
+        looked_at_midway(team)
+        taken(team)
         mistakes(team)
 
 

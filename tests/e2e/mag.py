@@ -20,6 +20,8 @@ import tempfile
 import time
 
 MAG = os.environ.get("MAG", "mag")
+if "/" in MAG:
+    MAG = os.path.abspath(MAG)  # processes start in the scratch directory
 SLOW = float(os.environ.get("MAG_TEST_SLOW", "1"))  # stretches every deadline
 SKIP = 77
 

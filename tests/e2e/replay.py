@@ -112,7 +112,7 @@ def check_refusals(film, team):
     said = mag.run("replay", damaged, status=65).stderr
     mag.check("damaged.film: byte " in said and "record the battle anew" in said, said)
     mag.check("not a film" in mag.run("replay", __file__, status=65).stderr, "other files are told apart")
-    mag.check("No such file" in mag.run("replay", team.path("none.film"), status=64).stderr, "a missing file is named")
+    mag.check("No such file" in mag.run("replay", team.path("none.film"), status=65).stderr, "a missing file is named")
     mag.run("replay", film, "--episode", 3, status=64)
     mag.run("replay", film, "--html", team.path("no", "such", "folder.html"), status=74)
 
@@ -126,6 +126,13 @@ def test():
         check_terminal(film)
         check_refusals(film, team)
         mag.check("3 of 3 episodes play the same" in mag.run("replay", film, "--check").stdout, "the engine agrees")
+        before = time.monotonic()
+        said = mag.run("eval", "--map", "27m_vs_30m", "--policy", "random", "--episodes", 100000, "--record",
+                       team.path("no", "such.film"), status=None).stderr
+        mag.check("such.film: cannot be written" in said and time.monotonic() - before < 10 * mag.SLOW,
+                  "a film with no place is refused before it is played: " + said)
+        film, _ = record(team, "made/", "3m", "--policy", "random")
+        mag.check(film.endswith("/made/3m-random-1.film") and os.path.exists(film), film)
         os.mkdir(team.path("films"))
         film, _ = record(team, "films", "3m", "--policy", "untrained")
         mag.check(film.endswith("/films/3m-untrained-1.film"), film)

@@ -199,7 +199,7 @@ int wire_control_parse(struct wire_control *out, enum wire_type type, const void
 
 enum wire_end { END_TERMINAL = 1, END_LIMIT = 2, END_ABORT = 3 };
 
-/* contracts.md 5. Tensors are views, little-endian, possibly unaligned. */
+/* docs/wire.md 3. Tensors are views, little-endian, possibly unaligned. */
 struct wire_episode {
     unsigned char token[WIRE_ID];
     unsigned char worker_id[WIRE_ID];
@@ -230,7 +230,7 @@ int wire_episode_parse(struct wire_episode *out, const void *body, size_t n);
 int wire_episode_peek(unsigned char token[WIRE_ID], uint64_t *seq, const void *body, size_t n);
 /* Put a new session's token into a packed EPISODE or RESULT; the crc does not cover it. */
 void wire_body_token(unsigned char *body, const unsigned char token[WIRE_ID]);
-/* contracts.md 2: over kind, episode_no, env, spec_hash, seed, T, end, won, return, tensors and
+/* Over kind, episode_no, env, spec_hash, seed, T, end, won, return, tensors and
  * the digest of the set; not over token, stream, seq, wall time, build. */
 void wire_episode_digest(const struct wire_episode *e, const struct digest *set_digest,
                          struct digest *out);
@@ -273,7 +273,7 @@ struct wire_job {
     const void *last;   /* u8 [W][rows] */
 };
 
-enum { WIRE_STATS = 24 }; /* doubles of a job's planning statistics, meaning: planner/stats */
+enum { WIRE_STATS = 24 }; /* doubles of a job's planning statistics, meaning: docs/wire.md 4 */
 struct wire_result {
     unsigned char token[WIRE_ID];
     uint64_t job_id, set_id;

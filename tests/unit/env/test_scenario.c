@@ -157,6 +157,16 @@ START_TEST(generated_maps_are_known_by_several_spellings)
 }
 END_TEST
 
+START_TEST(a_map_like_no_other_is_refused_with_the_list)
+{
+    const struct scenario *m;
+    ck_assert_int_eq(scenario_find(&m, "Foraging-8x8-2p-2f-coop-v3"), ERR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err_text(), "2s_vs_1sc 3s_vs_3z"));
+    ck_assert_ptr_nonnull(strstr(err_text(), "bane_vs_bane and 10gen_"));
+    ck_assert_ptr_nonnull(strstr(err_text(), "env.name"));
+}
+END_TEST
+
 START_TEST(an_unknown_map_is_refused_with_the_nearest_name)
 {
     const struct scenario *m;
@@ -189,6 +199,7 @@ int main(void)
     tcase_add_test(t, generated_maps_have_the_published_sizes);
     tcase_add_test(t, generated_maps_are_known_by_several_spellings);
     tcase_add_test(t, an_unknown_map_is_refused_with_the_nearest_name);
+    tcase_add_test(t, a_map_like_no_other_is_refused_with_the_list);
     tcase_add_test(t, the_second_data_set_changes_only_what_differs);
     suite_add_tcase(s, t);
     return run_suite(s);
