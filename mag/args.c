@@ -156,3 +156,22 @@ int args_config(struct args *a, const struct run_flags *f, const char *default_p
         err = config_finish(a->builder, out);
     return err ? fail(EXIT_CONFIG, a->verb, "%s", err_text()) : 0;
 }
+
+int args_over_run(const struct args *a, char run_dir[RUN_PATH], struct config *before,
+                  struct config *out)
+{
+    struct config_builder *b = NULL;
+    int err = rundir_of(a->word[0], run_dir), status = 0;
+    if (!err)
+        err = rundir_settings(run_dir, &b);
+    if (!err)
+        err = config_finish(b, before);
+    if (err) {
+        status = EXIT_DATA;
+    } else {
+        config_over(b, a->builder);
+        status = config_finish(b, out) ? EXIT_CONFIG : 0;
+    }
+    config_end(b);
+    return status ? fail(status, a->verb, "%s", err_text()) : 0;
+}

@@ -6,6 +6,8 @@
 #ifndef MAG_ARGS_H
 #define MAG_ARGS_H
 
+#include "rundir.h"
+
 #include "base/config.h"
 
 #include <stdbool.h>
@@ -56,6 +58,11 @@ struct run_flags {
  * `out`. default_preset may be NULL. Returns 0 or an exit status after one line. */
 int args_config(struct args *a, const struct run_flags *f, const char *default_preset,
                 struct config *out);
+
+/* The settings of the run that the first word names: as they are, and with those of the command
+ * line over them. Returns 0 or an exit status after one line. */
+int args_over_run(const struct args *a, char run_dir[RUN_PATH], struct config *before,
+                  struct config *out);
 
 /* Print "mag VERB: text" and return status. */
 int fail(int status, const char *verb, const char *fmt, ...)

@@ -28,13 +28,9 @@ static int run_config(const struct args *a, struct config *cfg)
 {
     char run_dir[RUN_PATH];
     struct config before, other;
-    int err = rundir_of(a->word[0], run_dir);
-    if (!err)
-        err = rundir_config(run_dir, &before);
-    if (err)
-        return fail(EXIT_DATA, a->verb, "%s", err_text());
-    if (rundir_config_under(run_dir, a->builder, cfg))
-        return fail(EXIT_CONFIG, a->verb, "%s", err_text());
+    int status = args_over_run(a, run_dir, &before, cfg);
+    if (status)
+        return status;
     other = *cfg;
     other.seed = before.seed;
     other.eval = before.eval;

@@ -550,33 +550,12 @@ int verb_train(int argc, char **argv)
     return status;
 }
 
-/* The run's settings as they are, and with those of the command line over them. Returns 0 or an
- * exit status after one line. */
-static int read_settings(const struct args *a, const char *run_dir, struct config *before,
-                         struct config *out)
-{
-    struct config_builder *b = NULL;
-    int err = rundir_settings(run_dir, &b), status = 0;
-    if (!err)
-        err = config_finish(b, before);
-    if (err) {
-        status = EXIT_DATA;
-    } else {
-        config_over(b, a->builder);
-        status = config_finish(b, out) ? EXIT_CONFIG : 0;
-    }
-    config_end(b);
-    return status ? fail(status, a->verb, "%s", err_text()) : 0;
-}
-
 /* What a run goes on with: what its bits depend on stays as it was. */
 static int resume_config(const struct args *a, struct config *out)
 {
     char run_dir[RUN_PATH];
     struct config before;
-    if (rundir_of(a->word[0], run_dir))
-        return fail(EXIT_DATA, a->verb, "%s", err_text());
-    int status = read_settings(a, run_dir, &before, out);
+    int status = args_over_run(a, run_dir, &before, out);
     if (status)
         return status;
     const char *key = config_run_difference(&before, out);
