@@ -14,7 +14,8 @@
  *   ckpt/best               symlink to the best, where a run keeps it (ckpt.best)
  *
  * The loader trusts names only for order; it verifies the manifest and steps back one
- * checkpoint on any damage, with a warning. */
+ * checkpoint on any damage, with a warning. A run none of whose checkpoints is whole is not a new
+ * run: starting over there would be silent and would sweep away what could be repaired. */
 #include "learner/ckpt.h"
 
 #include "base/err.h"
@@ -435,38 +436,56 @@ static int newer_first(const void *a, const void *b)
     return x[1] == y[1] ? 0 : x[1] < y[1] ? 1 : -1;
 }
 
-/* The names of all checkpoints under dir, newest first; free each and the array. */
-static size_t list_cuts(const char *dir, char ***out)
-{
-    char **names = NULL;
-    size_t n = 0, max = 0;
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        if (!is_cut_name(e->d_name))
-            continue;
-        if (n == max) {
-            max = max ? 2 * max : 16;
-            char **grown = realloc(names, max * sizeof *grown);
-            if (!grown)
-                break;
-            names = grown;
-        }
-        if ((names[n] = strdup(e->d_name)))
-            n++;
-    }
-    if (d)
-        closedir(d);
-    if (n)
-        qsort(names, n, sizeof *names, newer_first);
-    *out = names;
-    return n;
-}
-
 static void free_names(char **names, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         free(names[i]);
     free(names);
+}
+
+static int add_name(char ***names, size_t *n, size_t *max, const char *name)
+{
+    if (*n == *max) {
+        size_t more = *max ? 2 * *max : 16;
+        char **grown = realloc(*names, more * sizeof *grown);
+        if (!grown)
+            return ERR_NOMEM;
+        *names = grown;
+        *max = more;
+    }
+    if (!((*names)[*n] = strdup(name)))
+        return ERR_NOMEM;
+    ++*n;
+    return 0;
+}
+
+/* The names of all checkpoints under dir, newest first; free_names. None where dir is not there. */
+static int list_cuts(const char *dir, char ***out, size_t *count)
+{
+    char **names = NULL;
+    size_t n = 0, max = 0;
+    int err = 0;
+    *out = NULL;
+    *count = 0;
+    DIR *d = opendir(dir);
+    if (!d)
+        return errno == ENOENT ? 0 : path_error(ERR_IO, "cannot read", dir);
+    struct dirent *e;
+    while (!err && (errno = 0, e = readdir(d)))
+        if (is_cut_name(e->d_name))
+            err = add_name(&names, &n, &max, e->d_name);
+    if (!err && errno)
+        err = path_error(ERR_IO, "cannot read", dir);
+    closedir(d);
+    if (err) {
+        free_names(names, n);
+        return err;
+    }
+    if (n)
+        qsort(names, n, sizeof *names, newer_first);
+    *out = names;
+    *count = n;
+    return 0;
 }
 
 static int verify(const char *dir);
@@ -477,7 +496,9 @@ static int verify(const char *dir);
 static void prune(const char *dir, const char *name, const char *best, size_t keep)
 {
     char path[PATH_BYTES], **names;
-    size_t n = list_cuts(dir, &names), kept = 0;
+    size_t n, kept = 0;
+    if (list_cuts(dir, &names, &n))
+        return; /* the next checkpoint tries again */
     for (size_t i = 0; i < n; i++) {
         bool later = newer_first(&names[i], &name) < 0;
         if (join(path, dir, names[i]))
@@ -625,21 +646,32 @@ int ckpt_find(const char *where, char *path, size_t n)
         err = join(ckpts, where, "ckpt");
     if (err)
         return err;
-    size_t count = list_cuts(ckpts, &names);
-    int found = err_set(ERR_NOTFOUND, "no whole checkpoint under %s", where);
+    size_t count = 0;
+    char why[256] = "";
+    err = list_cuts(ckpts, &names, &count);
+    if (err)
+        return err;
+    int found = ERR_NOTFOUND;
     for (size_t i = 0; i < count && found; i++) {
         if (join(one, ckpts, names[i]))
             continue;
-        if (verify(one)) {
-            log_warn("checkpoint damaged, trying the one before", "path=%s why=\"%s\"", one,
-                     err_text());
-            continue;
+        found = verify(one);
+        if (!found) {
+            snprintf(path, n, "%s", one);
+            break;
         }
-        snprintf(path, n, "%s", one);
-        found = 0;
+        if (i == 0)
+            snprintf(why, sizeof why, "%s", err_text());
+        log_warn("checkpoint damaged, trying the one before", "path=%s why=\"%s\"", one,
+                 err_text());
     }
     free_names(names, count);
-    return found;
+    if (found && count)
+        return err_set(ERR_CORRUPT,
+                       "no checkpoint under %s is whole (%s): put a copy back, or move that "
+                       "folder away to start over",
+                       ckpts, why);
+    return found ? err_set(ERR_NOTFOUND, "no checkpoint under %s", where) : 0;
 }
 
 int ckpt_find_best(const char *where, char *path, size_t n)
