@@ -121,8 +121,25 @@ static int define_workers(struct team *t, const char *role, uint32_t n)
     return err;
 }
 
-/* The settings as every child and every later command will read them. An existing run keeps
- * its own file: the learner compares digests and names what differs. */
+/* What the bits of a run depend on stays as the run has it; checked before its file is touched. */
+static int check_settings(const struct team *t)
+{
+    char path[RUN_PATH + 32];
+    struct config before;
+    snprintf(path, sizeof path, "%s/config.yaml", t->run_dir);
+    if (!t->existed || access(path, F_OK))
+        return 0;
+    int err = rundir_config(t->run_dir, &before);
+    const char *key = err ? NULL : config_run_difference(&before, &t->cfg);
+    if (key)
+        err = err_set(ERR_CONFIG,
+                      "%s belongs to the run in %s and stays as it is: go on with `mag resume "
+                      "%s`, or use another --run-dir",
+                      key, t->run_dir, t->run_dir);
+    return err;
+}
+
+/* The settings as every child and every later command will read them. */
 static int save_config(const struct team *t)
 {
     char path[RUN_PATH + 32], tmp[RUN_PATH + 32];
@@ -166,6 +183,8 @@ static int prepare(struct team *t)
         err = check_memory(t, &spec);
     if (!err)
         err = rundir_make(&t->cfg, t->run_dir, &t->existed);
+    if (!err)
+        err = check_settings(t);
     if (err)
         return err;
     snprintf(t->log_dir, sizeof t->log_dir, "%.4000s/logs", t->run_dir);

@@ -113,6 +113,8 @@ def mistakes(team):
         if os.path.isdir(os.path.join(hollow, "ckpt", folder)) and not os.path.islink(os.path.dirname(path)):
             with open(path, "w") as f:
                 f.write("{}")
+    with open(os.path.join(run, "config.yaml")) as f:
+        settings = f.read()
     text = team.path("text.yaml")
     with open(text, "w") as f:
         f.write("net:\n  widht: 64\n")
@@ -133,6 +135,7 @@ def mistakes(team):
         (["resume", team.path("none")], ["none"], 65),
         (["resume", team.dir], ["config.yaml"], 65),
         (["resume", run, "net.width=64"], ["net.width", "belongs to the run"], 78),
+        (team.train_words("fine", seed=4), ["seed", "belongs to the run"], 78),
         (["resume", run, "--planners", "0"], ["planners"], 78),
         (["resume", run, "train.stop.secnds=9"], ["train.stop.secnds", "train.stop.seconds"], 78),
         (["eval", team.path("none")], ["none"], None),
@@ -156,6 +159,8 @@ def mistakes(team):
         for word in named:
             mag.check(word in said, "%s: the message does not name '%s':\n%s" % (label, word, said))
         mag.check(len(said.splitlines()) <= 12, label + ": a wall of text:\n" + said)
+    with open(os.path.join(run, "config.yaml")) as f:
+        mag.check(f.read() == settings, "a refused command changed the run's settings")
 
 
 def interrupt():
