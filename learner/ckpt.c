@@ -42,7 +42,9 @@ static const char *const file_name[FILES] = {"model.safetensors", "optim.safeten
 
 static int path_error(int err, const char *what, const char *path)
 {
-    return err_set(err, "%s %s: %s", what, path, strerror(errno));
+    const char *remedy =
+        errno == ENOSPC || errno == EDQUOT ? "; free some space and resume" : "";
+    return err_set(err, "%s %s: %s%s", what, path, strerror(errno), remedy);
 }
 
 /* Paths here are run_dir plus a few short names; a cut one would be a wrong one. */
@@ -490,8 +492,20 @@ static int list_cuts(const char *dir, char ***out, size_t *count)
 
 static int verify(const char *dir);
 
-/* Keep `name`, just written, the newest before it and `best`; remove older ones and what dead
- * writers left behind. A later cut is there only if it was damaged when the run was resumed: it goes
+/* Remove what dead writers left behind: on a full disk it is what the next one lacks. There is one
+ * writer at a time. */
+static void sweep(const char *dir)
+{
+    char path[PATH_BYTES];
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (!strncmp(e->d_name, ".tmp-", 5) && !join(path, dir, e->d_name))
+            remove_tree(path);
+    if (d)
+        closedir(d);
+}
+
+/* Keep `name`, just written, the newest before it and `best`; remove older ones. A later cut is there only if it was damaged when the run was resumed: it goes
  * too, or it would count as one of those to keep. */
 static void prune(const char *dir, const char *name, const char *best, size_t keep)
 {
@@ -509,12 +523,6 @@ static void prune(const char *dir, const char *name, const char *best, size_t ke
             remove_tree(path);
     }
     free_names(names, n);
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (!strncmp(e->d_name, ".tmp-", 5) && !join(path, dir, e->d_name))
-            remove_tree(path);
-    if (d)
-        closedir(d);
 }
 
 /* dir/link -> name, replaced by rename so that it always points somewhere. */
@@ -579,13 +587,15 @@ int ckpt_write(const char *run_dir, const struct ckpt_view *c, size_t keep)
     if (!err && mkdir(ckpts, 0755) && errno != EEXIST)
         err = path_error(ERR_IO, "cannot create", ckpts);
     if (!err) {
-        remove_tree(tmp);
+        sweep(ckpts);
         err = make_parts(c, part);
     }
     if (!err)
         err = write_parts(tmp, part);
     if (!err)
         err = publish(ckpts, tmp, name);
+    if (err)
+        remove_tree(tmp);
     if (!err)
         err = point(ckpts, "latest", name);
     if (!err && has_best)

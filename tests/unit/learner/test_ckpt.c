@@ -7,8 +7,10 @@
 
 #include <check.h>
 #include <dirent.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -421,6 +423,32 @@ START_TEST(a_folder_of_checkpoints_that_cannot_be_read_is_not_an_empty_one)
 }
 END_TEST
 
+/* On a full disk what a failed attempt leaves is what the next one lacks. */
+START_TEST(a_failed_checkpoint_leaves_nothing_behind_and_clears_what_a_dead_writer_left)
+{
+    char path[SCRATCH_PATH + 64], found[4096];
+    struct rlimit whole, tight;
+    write_cut(1, PHASE_COLLECT, 0);
+    snprintf(path, sizeof path, "%s/ckpt/.tmp-000002.0.000000-1", dir);
+    ck_assert_int_eq(mkdir(path, 0755), 0);
+    snprintf(path, sizeof path, "%s/ckpt/.tmp-000002.0.000000-1/model.safetensors", dir);
+    scratch_write(path, "half", 4);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &whole);
+    tight = whole;
+    tight.rlim_cur = 64; /* bytes: no file of a checkpoint is so small */
+    setrlimit(RLIMIT_FSIZE, &tight);
+    state.iteration = 2;
+    int err = write_keeping(10);
+    setrlimit(RLIMIT_FSIZE, &whole);
+    signal(SIGXFSZ, SIG_DFL);
+    ck_assert_int_eq(err, ERR_IO);
+    ck_assert_uint_eq(count_entries(".tmp-"), 0);
+    find(found);
+    ck_assert_ptr_nonnull(strstr(found, "000001"));
+}
+END_TEST
+
 START_TEST(a_damaged_checkpoint_of_the_same_cut_is_replaced)
 {
     char path[4096], file[4200];
@@ -608,6 +636,8 @@ int main(void)
     tcase_add_test(t, a_named_checkpoint_that_is_damaged_is_refused);
     tcase_add_test(t, a_run_whose_checkpoints_are_all_damaged_is_not_taken_for_a_new_one);
     tcase_add_test(t, a_folder_of_checkpoints_that_cannot_be_read_is_not_an_empty_one);
+    tcase_add_test(
+        t, a_failed_checkpoint_leaves_nothing_behind_and_clears_what_a_dead_writer_left);
     tcase_add_test(t, a_damaged_checkpoint_of_the_same_cut_is_replaced);
     tcase_add_test(t, a_damaged_later_checkpoint_never_pushes_out_the_one_just_written);
     tcase_add_test(t, a_kill_at_any_point_leaves_the_old_or_the_new_one_whole);
