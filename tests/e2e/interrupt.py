@@ -94,6 +94,7 @@ def without_planner(team):
     mag.check("planners" in learner.text(), "it does not say what it waits for\n" + learner.tail())
     team.worker("alone", "planner")
     learner.wait(60)
+    mag.check(not os.path.exists(os.path.join(run, "run.db-wal")), "run.db alone is not the whole store")
     mag.check(mag.inspect(run)["iterations"] == 3, "it does not go on once a planner is there")
 
 
