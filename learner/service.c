@@ -761,6 +761,8 @@ static void on_outcome(struct service *s, struct outcome *o)
     case OUT_PART:
         leases_renew(&s->jobs.leases, o->result.job_id, o->uid, clock_mono_ms());
         break;
+    case OUT_DROPPED: /* has landed: all there is to say */
+        break;
     case OUT_RESULT:
         on_result(s, ses, o);
         break;

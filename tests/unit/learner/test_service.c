@@ -255,7 +255,8 @@ static void open_with(uint32_t heartbeat_ms)
         snprintf(ends[i], sizeof ends[i], "ipc://%s/%s", dir, plane[i]);
         snprintf(config_end[i], CONFIG_PATH, "%s", ends[i]);
     }
-    spec = (struct env_spec){.n_agents = N, .obs = O, .actions = A, .episode_limit = 10};
+    spec = (struct env_spec){
+        .n_agents = N, .obs = O, .actions = A, .episode_limit = 10};
     memset(spec.hash, 3, sizeof spec.hash);
     philox = (struct philox){.seed = cfg.seed};
     draws = philox_draws(&philox);
@@ -757,6 +758,32 @@ START_TEST(a_result_nobody_asked_for_is_stale)
 }
 END_TEST
 
+/* What waits to be stored is what credit is measured by; a part that was dropped waits no more. */
+START_TEST(parts_of_stale_results_use_up_nobodys_credit)
+{
+    enum { MANY = 16 };
+    struct fake p, a;
+    cfg.net_link.ingest_budget = 1; /* whatever waits is too much */
+    join(&p, 1, ROLE_PLANNER);
+    join(&a, 2, ROLE_ACTOR);
+    submit();
+    port_plan_end(port);
+    for (int i = 0; i < MANY; i++) {
+        for (uint32_t part = 0; part < B; part++)
+            send_part(&p, part, 2.0f);
+        ck_assert_uint_eq(expect_verdict(&p), VERDICT_STALE);
+    }
+    struct wire_control c = {.type = WIRE_PING};
+    memcpy(c.u.ping.token, a.token, WIRE_ID);
+    send_control(&a, &c);
+    const struct wire_pong *pong = &expect_control(&a, WIRE_PONG)->u.pong;
+    ck_assert_msg(pong->credit_episodes >= 2, "credit for %u episodes with nothing waiting",
+                  pong->credit_episodes);
+    fake_close(&p);
+    fake_close(&a);
+}
+END_TEST
+
 START_TEST(listening_beyond_this_machine_without_keys_is_refused)
 {
     struct config open = cfg;
@@ -791,6 +818,7 @@ static Suite *suite(void)
     tcase_add_test(tc, a_part_sent_twice_in_a_row_starts_nothing_and_finishes_nothing);
     tcase_add_test(tc, two_results_of_a_job_that_differ_stop_the_run);
     tcase_add_test(tc, a_result_nobody_asked_for_is_stale);
+    tcase_add_test(tc, parts_of_stale_results_use_up_nobodys_credit);
     tcase_add_test(tc, listening_beyond_this_machine_without_keys_is_refused);
     suite_add_tcase(s, tc);
     TCase *quick = tcase_create("silence");
