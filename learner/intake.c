@@ -311,6 +311,8 @@ static const char *episode_fault(struct intake *in, const struct item *it,
         return "tensor shapes differ from the environment's";
     if (e->seq == 0 || e->T == 0)
         return "empty episode or sequence number 0";
+    if (e->T > s->episode_limit)
+        return "longer than the environment's limit";
     if (e->end == END_ABORT)
         return "the environment gave up: not an episode";
     if (e->kind == KIND_FREE)
