@@ -74,7 +74,7 @@ static void send_body(struct service *s, enum wire_plane plane, const struct lin
     unsigned char envelope[WIRE_ENVELOPE];
     wire_envelope_pack(envelope, type);
     if (link_send(s->link[plane], peer, envelope, body, n, NULL, 0, NULL, NULL))
-        free(body); /* out of memory: as if the network had lost it */
+        free(body); /* no memory, or a peer that does not read: as if the network lost it */
 }
 
 static void send_control_on(struct service *s, enum wire_plane plane,
