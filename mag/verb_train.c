@@ -27,11 +27,14 @@
 #include "net/link.h"
 #include "par/pool.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -121,6 +124,22 @@ static int define_workers(struct team *t, const char *role, uint32_t n)
     return err;
 }
 
+/* A learner holds its run's lock as long as it lives; whoever comes second changes nothing. */
+static int check_free(const struct team *t)
+{
+    char path[RUN_PATH + 32];
+    snprintf(path, sizeof path, "%s/lock", t->run_dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0; /* nobody was here yet */
+    bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return held ? err_set(ERR_EXISTS,
+                          "another learner works in %s: stop it, or use another --run-dir",
+                          t->run_dir)
+                : 0;
+}
+
 /* What the bits of a run depend on stays as the run has it; checked before its file is touched. */
 static int check_settings(const struct team *t)
 {
@@ -183,6 +202,8 @@ static int prepare(struct team *t)
         err = check_memory(t, &spec);
     if (!err)
         err = rundir_make(&t->cfg, t->run_dir, &t->existed);
+    if (!err)
+        err = check_free(t);
     if (!err)
         err = check_settings(t);
     if (err)

@@ -18,6 +18,11 @@ def start_long(team, name, actors=2, planners=2):
     return p, mag.children(p.pid)
 
 
+def settings_of(run):
+    with open(os.path.join(run, "config.yaml")) as f:
+        return f.read()
+
+
 def expect_gone(p, family, seconds, status):
     begin = time.monotonic()
     p.wait(seconds, status=status)
@@ -29,6 +34,10 @@ def expect_gone(p, family, seconds, status):
 def one_interrupt(team):
     p, family = start_long(team, "once")
     mag.check(len(family) == 5, "expected 5 children, got %d" % len(family))
+    settings = settings_of(team.path("once"))
+    done = mag.run("resume", team.path("once"), "--iterations", 1, status=69)
+    mag.check("another learner" in done.stderr, done.stderr)
+    mag.check(settings_of(team.path("once")) == settings, "a second learner changed the settings of the first")
     p.signal(signal.SIGINT)
     took = expect_gone(p, family, STOP_SECONDS, 130)
     mag.say("Ctrl-C: gone after %.2f s" % took)
@@ -114,8 +123,7 @@ def mistakes(team):
         if os.path.isdir(os.path.join(hollow, "ckpt", folder)) and not os.path.islink(os.path.dirname(path)):
             with open(path, "w") as f:
                 f.write("{}")
-    with open(os.path.join(run, "config.yaml")) as f:
-        settings = f.read()
+    settings = settings_of(run)
     text = team.path("text.yaml")
     with open(text, "w") as f:
         f.write("net:\n  widht: 64\n")
@@ -160,8 +168,7 @@ def mistakes(team):
         for word in named:
             mag.check(word in said, "%s: the message does not name '%s':\n%s" % (label, word, said))
         mag.check(len(said.splitlines()) <= 12, label + ": a wall of text:\n" + said)
-    with open(os.path.join(run, "config.yaml")) as f:
-        mag.check(f.read() == settings, "a refused command changed the run's settings")
+    mag.check(settings_of(run) == settings, "a refused command changed the run's settings")
 
 
 def interrupt():
