@@ -209,7 +209,8 @@ static int prepare(struct team *t)
     if (err)
         return err;
     snprintf(t->log_dir, sizeof t->log_dir, "%.4000s/logs", t->run_dir);
-    mkdir(t->log_dir, 0755);
+    if (mkdir(t->log_dir, 0755) && errno != EEXIST)
+        return err_set(ERR_IO, "cannot create %s: %s", t->log_dir, strerror(errno));
     snprintf(id, sizeof id, "%ld", (long)getpid());
     err = endpoint_ipc_dir(t->ipc_dir, sizeof t->ipc_dir, id);
     if (!err)

@@ -124,6 +124,10 @@ def mistakes(team):
             with open(path, "w") as f:
                 f.write("{}")
     settings = settings_of(run)
+    logless = team.path("logless")
+    mag.shutil.copytree(run, logless)
+    mag.shutil.rmtree(os.path.join(logless, "logs"))
+    open(os.path.join(logless, "logs"), "w").close()
     text = team.path("text.yaml")
     with open(text, "w") as f:
         f.write("net:\n  widht: 64\n")
@@ -147,6 +151,8 @@ def mistakes(team):
         (team.train_words("fine", seed=4), ["seed", "belongs to the run"], 78),
         (["resume", run, "--planners", "0"], ["planners"], 78),
         (["resume", run, "train.stop.secnds=9"], ["train.stop.secnds", "train.stop.seconds"], 78),
+        (["resume", logless, "--iterations", "2"], [os.path.join(logless, "logs")], None),
+        (["bench", "env", "--map", "3mm"], ["3mm"], 78),
         (["eval", team.path("none")], ["none"], None),
         (["inspect"], ["inspect"], 64),
         (["inspect", run, "--hahs"], ["--hahs", "--hash"], 64),
