@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "env/env.h"
 #include "learner/ckpt.h"
+#include "learner/run_place.h"
 #include "learner/schedule.h"
 #include "net/link.h"
 #include "par/pool.h"
@@ -158,21 +159,6 @@ static int check_settings(const struct team *t)
     return err;
 }
 
-/* The settings as every child and every later command will read them. */
-static int save_config(const struct team *t)
-{
-    char path[RUN_PATH + 32], tmp[RUN_PATH + 32];
-    snprintf(path, sizeof path, "%s/config.yaml", t->run_dir);
-    snprintf(tmp, sizeof tmp, "%s/.config.yaml.tmp", t->run_dir);
-    FILE *f = fopen(tmp, "w");
-    if (!f)
-        return err_set(ERR_IO, "cannot write %s", tmp);
-    int err = config_print(&t->cfg, NULL, f);
-    if (fclose(f) || (!err && rename(tmp, path)))
-        err = err_set(ERR_IO, "cannot write %s", path);
-    return err;
-}
-
 static int check_memory(const struct team *t, const struct env_spec *spec)
 {
     struct sysinfo si;
@@ -214,7 +200,7 @@ static int prepare(struct team *t)
     snprintf(id, sizeof id, "%ld", (long)getpid());
     err = endpoint_ipc_dir(t->ipc_dir, sizeof t->ipc_dir, id);
     if (!err)
-        err = save_config(t);
+        err = run_place_settings(t->run_dir, &t->cfg); /* as every child will read them */
     if (!err)
         err = define_learner(t);
     if (!err)
@@ -473,6 +459,8 @@ static int final_report(struct team *t)
 static int run_team(struct team *t)
 {
     int err = prepare(t);
+    if (err && t->ipc_dir[0])
+        rmdir(t->ipc_dir);
     if (err)
         return fail(err == ERR_CONFIG ? EXIT_CONFIG : EXIT_UNAVAILABLE, "train", "%s",
                     err_text());

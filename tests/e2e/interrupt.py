@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ctrl-C, deaths and mistakes: saved and gone in seconds, named and replaced, explained."""
 import os
+import resource
 import signal
+import subprocess
 import time
 
 import mag
@@ -177,6 +179,22 @@ def mistakes(team):
     mag.check(settings_of(run) == settings, "a refused command changed the run's settings")
 
 
+def no_room(team):
+    """No byte can be written: the settings stay whole and the message says which file it is about."""
+    def no_bytes():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    run = team.train("tight", iterations=1)
+    settings = settings_of(run)
+    done = subprocess.run([mag.MAG, "resume", run, "--iterations", "2"], preexec_fn=no_bytes, timeout=30,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    mag.check(done.returncode not in (0, -signal.SIGXFSZ), "exit status %d" % done.returncode)
+    mag.check(os.path.join(run, "config.yaml") in done.stderr, "the file is not named:\n" + done.stderr)
+    mag.check(settings_of(run) == settings, "the settings are not whole")
+    left = [name for name in os.listdir(run) if name.endswith(".tmp")]
+    mag.check(not left, "left behind: %s" % left)
+
+
 def interrupt():
     with mag.Team() as team:
         one_interrupt(team)
@@ -185,6 +203,7 @@ def interrupt():
         worker_deaths(team)
         without_planner(team)
         mistakes(team)
+        no_room(team)
 
 
 mag.main(interrupt)
