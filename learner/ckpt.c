@@ -14,7 +14,8 @@
  *   ckpt/best               symlink to the best, where a run keeps it (ckpt.best)
  *
  * The loader trusts names only for order; it verifies the manifest and steps back one
- * checkpoint on any damage, with a warning. */
+ * checkpoint on any damage, with a warning. A run none of whose checkpoints is whole is not a new
+ * run: starting over there would be silent and would sweep away what could be repaired. */
 #include "learner/ckpt.h"
 
 #include "base/err.h"
@@ -41,7 +42,9 @@ static const char *const file_name[FILES] = {"model.safetensors", "optim.safeten
 
 static int path_error(int err, const char *what, const char *path)
 {
-    return err_set(err, "%s %s: %s", what, path, strerror(errno));
+    const char *remedy =
+        errno == ENOSPC || errno == EDQUOT ? "; free some space and resume" : "";
+    return err_set(err, "%s %s: %s%s", what, path, strerror(errno), remedy);
 }
 
 /* Paths here are run_dir plus a few short names; a cut one would be a wrong one. */
@@ -435,33 +438,6 @@ static int newer_first(const void *a, const void *b)
     return x[1] == y[1] ? 0 : x[1] < y[1] ? 1 : -1;
 }
 
-/* The names of all checkpoints under dir, newest first; free each and the array. */
-static size_t list_cuts(const char *dir, char ***out)
-{
-    char **names = NULL;
-    size_t n = 0, max = 0;
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        if (!is_cut_name(e->d_name))
-            continue;
-        if (n == max) {
-            max = max ? 2 * max : 16;
-            char **grown = realloc(names, max * sizeof *grown);
-            if (!grown)
-                break;
-            names = grown;
-        }
-        if ((names[n] = strdup(e->d_name)))
-            n++;
-    }
-    if (d)
-        closedir(d);
-    if (n)
-        qsort(names, n, sizeof *names, newer_first);
-    *out = names;
-    return n;
-}
-
 static void free_names(char **names, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -469,15 +445,74 @@ static void free_names(char **names, size_t n)
     free(names);
 }
 
+static int add_name(char ***names, size_t *n, size_t *max, const char *name)
+{
+    if (*n == *max) {
+        size_t more = *max ? 2 * *max : 16;
+        char **grown = realloc(*names, more * sizeof *grown);
+        if (!grown)
+            return ERR_NOMEM;
+        *names = grown;
+        *max = more;
+    }
+    if (!((*names)[*n] = strdup(name)))
+        return ERR_NOMEM;
+    ++*n;
+    return 0;
+}
+
+/* The names of all checkpoints under dir, newest first; free_names. None where dir is not there. */
+static int list_cuts(const char *dir, char ***out, size_t *count)
+{
+    char **names = NULL;
+    size_t n = 0, max = 0;
+    int err = 0;
+    *out = NULL;
+    *count = 0;
+    DIR *d = opendir(dir);
+    if (!d)
+        return errno == ENOENT ? 0 : path_error(ERR_IO, "cannot read", dir);
+    struct dirent *e;
+    while (!err && (errno = 0, e = readdir(d)))
+        if (is_cut_name(e->d_name))
+            err = add_name(&names, &n, &max, e->d_name);
+    if (!err && errno)
+        err = path_error(ERR_IO, "cannot read", dir);
+    closedir(d);
+    if (err) {
+        free_names(names, n);
+        return err;
+    }
+    if (n)
+        qsort(names, n, sizeof *names, newer_first);
+    *out = names;
+    *count = n;
+    return 0;
+}
+
 static int verify(const char *dir);
 
-/* Keep `name`, just written, the newest before it and `best`; remove older ones and what dead
- * writers left behind. A later cut is there only if it was damaged when the run was resumed: it
- * goes too, or it would count as one of those to keep. */
+/* Remove what dead writers left behind: on a full disk it is what the next one lacks. There is one
+ * writer at a time. */
+static void sweep(const char *dir)
+{
+    char path[PATH_BYTES];
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (!strncmp(e->d_name, ".tmp-", 5) && !join(path, dir, e->d_name))
+            remove_tree(path);
+    if (d)
+        closedir(d);
+}
+
+/* Keep `name`, just written, the newest before it and `best`; remove older ones. A later cut is there only if it was damaged when the run was resumed: it goes
+ * too, or it would count as one of those to keep. */
 static void prune(const char *dir, const char *name, const char *best, size_t keep)
 {
     char path[PATH_BYTES], **names;
-    size_t n = list_cuts(dir, &names), kept = 0;
+    size_t n, kept = 0;
+    if (list_cuts(dir, &names, &n))
+        return; /* the next checkpoint tries again */
     for (size_t i = 0; i < n; i++) {
         bool later = newer_first(&names[i], &name) < 0;
         if (join(path, dir, names[i]))
@@ -488,12 +523,6 @@ static void prune(const char *dir, const char *name, const char *best, size_t ke
             remove_tree(path);
     }
     free_names(names, n);
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (!strncmp(e->d_name, ".tmp-", 5) && !join(path, dir, e->d_name))
-            remove_tree(path);
-    if (d)
-        closedir(d);
 }
 
 /* dir/link -> name, replaced by rename so that it always points somewhere. */
@@ -558,13 +587,15 @@ int ckpt_write(const char *run_dir, const struct ckpt_view *c, size_t keep)
     if (!err && mkdir(ckpts, 0755) && errno != EEXIST)
         err = path_error(ERR_IO, "cannot create", ckpts);
     if (!err) {
-        remove_tree(tmp);
+        sweep(ckpts);
         err = make_parts(c, part);
     }
     if (!err)
         err = write_parts(tmp, part);
     if (!err)
         err = publish(ckpts, tmp, name);
+    if (err)
+        remove_tree(tmp);
     if (!err)
         err = point(ckpts, "latest", name);
     if (!err && has_best)
@@ -625,21 +656,32 @@ int ckpt_find(const char *where, char *path, size_t n)
         err = join(ckpts, where, "ckpt");
     if (err)
         return err;
-    size_t count = list_cuts(ckpts, &names);
-    int found = err_set(ERR_NOTFOUND, "no whole checkpoint under %s", where);
+    size_t count = 0;
+    char why[256] = "";
+    err = list_cuts(ckpts, &names, &count);
+    if (err)
+        return err;
+    int found = ERR_NOTFOUND;
     for (size_t i = 0; i < count && found; i++) {
         if (join(one, ckpts, names[i]))
             continue;
-        if (verify(one)) {
-            log_warn("checkpoint damaged, trying the one before", "path=%s why=\"%s\"", one,
-                     err_text());
-            continue;
+        found = verify(one);
+        if (!found) {
+            snprintf(path, n, "%s", one);
+            break;
         }
-        snprintf(path, n, "%s", one);
-        found = 0;
+        if (i == 0)
+            snprintf(why, sizeof why, "%s", err_text());
+        log_warn("checkpoint damaged, trying the one before", "path=%s why=\"%s\"", one,
+                 err_text());
     }
     free_names(names, count);
-    return found;
+    if (found && count)
+        return err_set(ERR_CORRUPT,
+                       "no checkpoint under %s is whole (%s): put a copy back, or move that "
+                       "folder away to start over",
+                       ckpts, why);
+    return found ? err_set(ERR_NOTFOUND, "no checkpoint under %s", where) : 0;
 }
 
 int ckpt_find_best(const char *where, char *path, size_t n)

@@ -14,7 +14,9 @@
  * INVARIANTS
  *   1. an ACK outcome exists only for episodes whose commit returned 0
  *   2. after a failed commit nothing is acknowledged or stored any more (in->dead)
- *   3. an assembly belongs to one (worker, job, attempt) and holds parts 0..next-1 */
+ *   3. every uploaded message of a session has one outcome, which says that its bytes wait no
+ *      more; credit is measured by what waits
+ *   4. an assembly belongs to one (worker, job, attempt) and holds parts 0..next-1 */
 #include "intake.h"
 
 #include "base/clock.h"
@@ -309,6 +311,8 @@ static const char *episode_fault(struct intake *in, const struct item *it,
         return "tensor shapes differ from the environment's";
     if (e->seq == 0 || e->T == 0)
         return "empty episode or sequence number 0";
+    if (e->T > s->episode_limit)
+        return "longer than the environment's limit";
     if (e->end == END_ABORT)
         return "the environment gave up: not an episode";
     if (e->kind == KIND_FREE)
@@ -497,6 +501,15 @@ static void verdict(struct intake *in, const struct item *it, const struct wire_
     outcome_post(in, o);
 }
 
+/* A part nobody can use: without an answer, but no longer waiting. */
+static void dropped(struct intake *in, const struct item *it)
+{
+    struct outcome *o = outcome_new(OUT_DROPPED, it->from.uid);
+    if (o)
+        o->bytes = it->msg->frame[1].n;
+    outcome_post(in, o);
+}
+
 static bool all_below(const unsigned char *p, size_t n, size_t limit)
 {
     unsigned char top = 0;
@@ -600,6 +613,8 @@ static bool result_welcome(struct intake *in, const struct item *it,
         if (last) {
             COUNT(in, stale_results, 1);
             verdict(in, it, r, VERDICT_STALE, false);
+        } else {
+            dropped(in, it);
         }
         return false;
     }
@@ -607,6 +622,8 @@ static bool result_welcome(struct intake *in, const struct item *it,
         COUNT(in, rejected, 1);
         if (last)
             verdict(in, it, r, VERDICT_REJECTED, false);
+        else
+            dropped(in, it);
         return false;
     }
     return true;
@@ -649,10 +666,13 @@ static bool on_result(struct intake *in, const struct item *it)
     struct assembly *a = r.part == 0
                              ? assembly_start(in, it->from.uid, &r, info.want == WANT_OPEN)
                              : assembly_of(in, it->from.uid, r.job_id);
-    if (!a)
-        return false; /* a later part of something dropped: the worker sends it all again */
+    if (!a) { /* a later part of something dropped: the worker sends it all again */
+        dropped(in, it);
+        return false;
+    }
     if (a->next != r.part || a->parts != r.parts) {
         assembly_free(a);
+        dropped(in, it);
         return false;
     }
     wire_result_digest_add(&a->digest, &r);

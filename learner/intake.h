@@ -52,9 +52,10 @@ enum outcome_kind {
     OUT_UNBOUND, /* msg came from a peer without session: token says who claims it */
     OUT_ACK,     /* episode durable (or a duplicate of one that is) */
     OUT_NACK,
-    OUT_PART,   /* one part of a result: its sender is at work */
-    OUT_RESULT, /* a job's result was judged: verdict */
-    OUT_BROKEN, /* not a message of its type */
+    OUT_PART,    /* one part of a result: its sender is at work */
+    OUT_DROPPED, /* a part that is of no use; nothing is answered */
+    OUT_RESULT,  /* a job's result was judged: verdict */
+    OUT_BROKEN,  /* not a message of its type */
 };
 struct outcome {
     struct outcome *next;

@@ -463,8 +463,9 @@ static void close_early(struct learner *l)
 static void free_all(struct learner *l)
 {
     service_free(l->service);
+    trainer_close(
+        l->trainer); /* a reader of run.db: its writer, the last one, folds in the log */
     intake_close(l->intake);
-    trainer_close(l->trainer);
     port_close(l->port);
     weights_close(l->weights);
     if (l->loop_open && uv_loop_close(&l->loop))

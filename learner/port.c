@@ -81,7 +81,11 @@ int port_open(struct port **out, void (*wake)(void *arg), void *arg)
     if (!p)
         return ERR_NOMEM;
     pthread_mutex_init(&p->mu, NULL);
-    pthread_cond_init(&p->changed, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&p->changed, &attr);
+    pthread_condattr_destroy(&attr);
     p->wake = wake;
     p->wake_arg = arg;
     p->play.slot = calloc(PORT_EPISODES_MAX, sizeof *p->play.slot);
@@ -246,11 +250,14 @@ int port_wait_workers(struct port *p, size_t actors, size_t planners, int64_t pa
     lock(p);
     while ((p->actors < actors || p->planners < planners) && !(err = reason(p))) {
         bool enough = p->actors >= (actors > 0) && p->planners >= (planners > 0);
-        if (enough && clock_mono_ms() >= patient_until)
+        if (!enough) {
+            pthread_cond_wait(&p->changed, &p->mu);
+            continue;
+        }
+        if (clock_mono_ms() >= patient_until)
             break;
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec++; /* look at the clock each second; a jump of it costs nothing */
+        struct timespec until = {.tv_sec = (time_t)(patient_until / 1000),
+                                 .tv_nsec = (long)(patient_until % 1000) * 1000000};
         pthread_cond_timedwait(&p->changed, &p->mu, &until);
     }
     unlock(p);

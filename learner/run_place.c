@@ -88,3 +88,27 @@ int run_place(const struct config *cfg, char *out, size_t n)
     memcpy(out, path, strlen(path) + 1);
     return 0;
 }
+
+int run_place_settings(const char *run_dir, const struct config *cfg)
+{
+    char path[PLACE + 32], tmp[PLACE + 32];
+    snprintf(path, sizeof path, "%.4000s/config.yaml", run_dir);
+    snprintf(tmp, sizeof tmp, "%.4000s/.config.yaml.tmp", run_dir);
+    FILE *f = fopen(tmp, "w");
+    if (!f)
+        return err_set(ERR_IO, "cannot write %s: %s", tmp, strerror(errno));
+    bool bad = config_print(cfg, NULL, f) || fsync(fileno(f)) != 0;
+    int why = errno;
+    if (fclose(f) && !bad) {
+        bad = true;
+        why = errno;
+    }
+    if (!bad && rename(tmp, path)) {
+        bad = true;
+        why = errno;
+    }
+    if (!bad)
+        return 0;
+    unlink(tmp);
+    return err_set(ERR_IO, "cannot write %s: %s", path, strerror(why));
+}

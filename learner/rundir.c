@@ -106,17 +106,11 @@ void run_dir_close(struct rundir *r)
 
 static int write_config(const struct rundir *r, const struct config *cfg)
 {
-    char path[RUN_DIR + 32], tmp[RUN_DIR + 32];
+    char path[RUN_DIR + 32];
     snprintf(path, sizeof path, "%s/config.yaml", r->path);
     if (access(path, F_OK) == 0)
         return 0; /* whoever started us has written it */
-    snprintf(tmp, sizeof tmp, "%s/.config.yaml.tmp", r->path);
-    FILE *f = fopen(tmp, "w");
-    if (!f)
-        return err_set(ERR_IO, "cannot write %s: %s", tmp, strerror(errno));
-    int err = config_print(cfg, NULL, f);
-    bool bad = fclose(f) != 0 || err || rename(tmp, path) != 0;
-    return bad ? err_set(ERR_IO, "cannot write %s", path) : 0;
+    return run_place_settings(r->path, cfg);
 }
 
 static void set_text(json_t *o, const char *key, const char *text)

@@ -76,7 +76,7 @@ static void send_body(struct service *s, enum wire_plane plane, const struct lin
     unsigned char envelope[WIRE_ENVELOPE];
     wire_envelope_pack(envelope, type);
     if (link_send(s->link[plane], peer, envelope, body, n, NULL, 0, NULL, NULL))
-        free(body); /* out of memory: as if the network had lost it */
+        free(body); /* no memory, or a peer that does not read: as if the network lost it */
 }
 
 static void send_control_on(struct service *s, enum wire_plane plane,
@@ -763,6 +763,8 @@ static void on_outcome(struct service *s, struct outcome *o)
         break;
     case OUT_PART:
         leases_renew(&s->jobs.leases, o->result.job_id, o->uid, clock_mono_ms());
+        break;
+    case OUT_DROPPED: /* has landed: all there is to say */
         break;
     case OUT_RESULT:
         on_result(s, ses, o);

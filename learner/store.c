@@ -14,6 +14,9 @@
  *   2. What store_stream reports was committed: marks move only inside a transaction, and a
  *      failed commit ends the process.
  *
+ * AT REST  A closed store is one file in rollback mode, so that it can be copied alone and read
+ * from a medium that nobody can write to. Opening it to write switches to WAL again.
+ *
  * COST  one fdatasync per commit; the caller groups. Statements are prepared once. */
 #include "learner/store.h"
 
@@ -217,6 +220,10 @@ void store_close(struct store *s)
         return;
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(s->q[i]);
+    if (s->zstd) { /* a writer: the log goes back into the file, unless somebody reads it now */
+        sqlite3_busy_timeout(s->db, 0);
+        sqlite3_exec(s->db, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL);
+    }
     sqlite3_close(s->db);
     ZSTD_freeCCtx(s->zstd);
     free(s->zbuf);

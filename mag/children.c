@@ -81,7 +81,9 @@ static int spawn(struct child *c, const char *log, char **env)
     int error = posix_spawn(&c->pid, "/proc/self/exe", &files, &attr, argv, env);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&files);
-    return error ? err_set(ERR_IO, "cannot start %s: %s", c->name, strerror(error)) : 0;
+    return error ? err_set(ERR_IO, "cannot start %s with its log in %s: %s", c->name, log,
+                           strerror(error))
+                 : 0;
 }
 
 int child_start(struct child *c, const char *log_dir)

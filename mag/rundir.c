@@ -11,22 +11,19 @@
 #include <string.h>
 #include <unistd.h>
 
-int rundir_make(const struct config *cfg, char out[RUN_PATH], bool *existed)
-{
-    char probe[RUN_PATH + 32];
-    int err = run_place(cfg, out, RUN_PATH);
-    if (err)
-        return err;
-    snprintf(probe, sizeof probe, "%s/run.db", out);
-    *existed = !access(probe, F_OK);
-    return 0;
-}
-
 static bool has(const char *dir, const char *name)
 {
     char path[RUN_PATH + 32];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     return !access(path, F_OK);
+}
+
+int rundir_make(const struct config *cfg, char out[RUN_PATH], bool *existed)
+{
+    int err = run_place(cfg, out, RUN_PATH);
+    if (!err)
+        *existed = has(out, "run.db") || has(out, "ckpt");
+    return err;
 }
 
 int rundir_of(const char *path, char out[RUN_PATH])

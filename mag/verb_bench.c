@@ -38,12 +38,12 @@ static int run_env(const struct args *a, const struct config *cfg, const char *o
     const struct env_class *class = NULL;
     if (env_find(cfg->env.name, &class))
         return fail(EXIT_CONFIG, a->verb, "%s", err_text());
+    const char *const one[] = {only, NULL};
     json_t *maps = json_array();
     if (!out)
         printf("%s, one core, random actions, with observations, masks and state; steps/s of "
                "one, and of %d in lock-step:\n",
                class->name, BENCH_BATCH);
-    const char *const one[] = {only, NULL};
     for (const char *const *map = only ? one : class->maps(); *map; map++) {
         struct bench_env e;
         if (bench_env(&e, cfg, *map, seconds)) {

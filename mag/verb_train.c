@@ -24,15 +24,19 @@
 #include "base/sysmem.h"
 #include "env/env.h"
 #include "learner/ckpt.h"
+#include "learner/run_place.h"
 #include "learner/schedule.h"
 #include "net/link.h"
 #include "par/pool.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -142,26 +146,26 @@ static int check_existing(const struct team *t)
     const char *key = err ? NULL : config_run_difference(&before, &t->cfg);
     if (!key)
         return err;
-    return err_set(
-        ERR_CONFIG,
-        "%s holds a run with another %s; go on with it: mag resume %s, or use another "
-        "--run-dir",
-        t->run_dir, key, t->run_dir);
+    return err_set(ERR_CONFIG,
+                   "%s belongs to the run in %s and stays as it is: go on with `mag resume "
+                   "%s`, or use another --run-dir",
+                   key, t->run_dir, t->run_dir);
 }
 
-/* The settings as every child and every later command will read them. */
-static int save_config(const struct team *t)
+/* A learner holds its run's lock as long as it lives; whoever comes second changes nothing. */
+static int check_free(const struct team *t)
 {
-    char path[RUN_PATH + 32], tmp[RUN_PATH + 32];
-    snprintf(path, sizeof path, "%s/config.yaml", t->run_dir);
-    snprintf(tmp, sizeof tmp, "%s/.config.yaml.tmp", t->run_dir);
-    FILE *f = fopen(tmp, "w");
-    if (!f)
-        return err_set(ERR_IO, "cannot write %s", tmp);
-    int err = config_print(&t->cfg, NULL, f);
-    if (fclose(f) || (!err && rename(tmp, path)))
-        err = err_set(ERR_IO, "cannot write %s", path);
-    return err;
+    char path[RUN_PATH + 32];
+    snprintf(path, sizeof path, "%s/lock", t->run_dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0; /* nobody was here yet */
+    bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return held ? err_set(ERR_EXISTS,
+                          "another learner works in %s: stop it, or use another --run-dir",
+                          t->run_dir)
+                : 0;
 }
 
 static int check_memory(const struct team *t, const struct env_spec *spec)
@@ -193,15 +197,18 @@ static int prepare(struct team *t)
     if (!err)
         err = rundir_make(&t->cfg, t->run_dir, &t->existed);
     if (!err)
+        err = check_free(t);
+    if (!err)
         err = check_existing(t);
     if (err)
         return err;
     snprintf(t->log_dir, sizeof t->log_dir, "%.4000s/logs", t->run_dir);
-    mkdir(t->log_dir, 0755);
+    if (mkdir(t->log_dir, 0755) && errno != EEXIST)
+        return err_set(ERR_IO, "cannot create %s: %s", t->log_dir, strerror(errno));
     snprintf(id, sizeof id, "%ld", (long)getpid());
     err = endpoint_ipc_dir(t->ipc_dir, sizeof t->ipc_dir, id);
     if (!err)
-        err = save_config(t);
+        err = run_place_settings(t->run_dir, &t->cfg); /* as every child will read them */
     if (!err)
         err = define_learner(t);
     if (!err)
@@ -478,6 +485,8 @@ static int final_report(struct team *t)
 static int run_team(struct team *t)
 {
     int err = prepare(t);
+    if (err && t->ipc_dir[0])
+        rmdir(t->ipc_dir);
     if (err)
         return fail(err == ERR_CONFIG ? EXIT_CONFIG : EXIT_UNAVAILABLE, t->verb, "%s",
                     err_text());

@@ -366,9 +366,9 @@ static bool join(struct compute *c, int64_t wait_ms)
     if (wait_ms < 0)
         return pthread_join(c->thread, NULL) == 0;
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += wait_ms / 1000;
-    return pthread_timedjoin_np(c->thread, NULL, &until) == 0;
+    return pthread_clockjoin_np(c->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
 }
 
 bool compute_close(struct compute *c, int64_t wait_ms)

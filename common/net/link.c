@@ -316,6 +316,18 @@ static void flush(struct link *ln)
     }
 }
 
+/* Does this peer of a ROUTER read so little that no more is kept for it? Only long queues are
+ * looked through. */
+static bool peer_full(const struct link *ln, const struct link_peer *peer)
+{
+    size_t waiting = 0;
+    if (!ln->server || ln->queued < LINK_PEER_WAITING_MAX)
+        return false;
+    for (const struct out_msg *o = ln->head; o && waiting < LINK_PEER_WAITING_MAX; o = o->next)
+        waiting += same_peer(&o->peer, peer);
+    return waiting == LINK_PEER_WAITING_MAX;
+}
+
 static void free_default(void *data, void *hint)
 {
     (void)hint;
@@ -326,6 +338,10 @@ int link_send(struct link *ln, const struct link_peer *peer, const unsigned char
               unsigned char *body, size_t body_n, const void *bulk, size_t bulk_n,
               link_free_fn *bulk_free, void *bulk_hint)
 {
+    if (peer_full(ln, peer)) {
+        ln->unroutable++;
+        return err_set(ERR_AGAIN, "a peer of %s does not read", ln->endpoint);
+    }
     struct out_msg *o = calloc(1, sizeof *o);
     if (!o || zmq_msg_init_size(&o->part[0], LINK_ENVELOPE))
         goto nomem;

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ctrl-C, deaths and mistakes: saved and gone in seconds, named and replaced, explained."""
-import fcntl
 import json
 import os
+import resource
 import signal
 import sqlite3
+import subprocess
 import time
 
 import mag
@@ -21,6 +22,11 @@ def start_long(team, name, actors=2, planners=2):
     return p, mag.children(p.pid)
 
 
+def settings_of(run):
+    with open(os.path.join(run, "config.yaml")) as f:
+        return f.read()
+
+
 def expect_gone(p, family, seconds, status):
     begin = time.monotonic()
     p.wait(seconds, status=status)
@@ -35,6 +41,10 @@ def one_interrupt(team):
     said = json.loads(mag.run("status", team.path("once")).stdout)
     mag.check(said["iteration"] > 0 and said["actors"] == 2, str(said))
     mag.run("healthcheck", team.path("once"))
+    settings = settings_of(team.path("once"))
+    done = mag.run("resume", team.path("once"), "--iterations", 1, status=69)
+    mag.check("another learner" in done.stderr, done.stderr)
+    mag.check(settings_of(team.path("once")) == settings, "a second learner changed the settings of the first")
     p.signal(signal.SIGINT)
     took = expect_gone(p, family, STOP_SECONDS, 130)
     mag.check("no learner" in mag.run("status", team.path("once"), status=69).stderr, "a learner that is gone answers")
@@ -103,6 +113,7 @@ def without_planner(team):
     mag.check("planners" in learner.text(), "it does not say what it waits for\n" + learner.tail())
     team.worker("alone", "planner")
     learner.wait(60)
+    mag.check(not os.path.exists(os.path.join(run, "run.db-wal")), "run.db alone is not the whole store")
     mag.check(mag.inspect(run)["iterations"] == 3, "it does not go on once a planner is there")
 
 
@@ -115,16 +126,6 @@ def looked_at_midway(team):
     db.close()
     ppo = mag.inspect(run)["ppo"]
     mag.check(ppo["rows"] > 0 and ppo["rows"] == ppo["rows_from_results"], str(ppo))
-
-
-def taken(team):
-    """A run that another learner works in: said in a few words, without what that one has logged."""
-    run = team.train("taken", iterations=1)
-    with open(os.path.join(run, "lock")) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        said = mag.run("resume", run, status=69).stderr
-    mag.check("another learner" in said, said)
-    mag.check("training complete" not in said, "lines of an earlier learner:\n" + said)
 
 
 def mistakes(team):
@@ -144,8 +145,11 @@ def mistakes(team):
             with open(path, "w") as f:
                 f.write("{}")
     same = team.train_words("fine", iterations=1)
-    with open(os.path.join(run, "config.yaml")) as f:
-        kept = f.read()
+    settings = settings_of(run)
+    logless = team.path("logless")
+    mag.shutil.copytree(run, logless)
+    mag.shutil.rmtree(os.path.join(logless, "logs"))
+    open(os.path.join(logless, "logs"), "w").close()
     text = team.path("text.yaml")
     with open(text, "w") as f:
         f.write("net:\n  widht: 64\n")
@@ -163,7 +167,7 @@ def mistakes(team):
         (["train", "--config", team.path("none.yaml")], ["none.yaml"], None),
         (["train", "--config", text], ["widht", "width"], None),
         (["train", "--map", "3m", "--run-dir", "/proc/none"], ["/proc/none"], None),
-        ([*same, "--seed", "4"], ["another seed", "mag resume " + run], 78),
+        ([*same, "--seed", "4"], ["seed", "belongs to the run", "mag resume " + run], 78),
         ([*same, "resume=never"], ["holds a run already", "resume=never"], 78),
         ([*same, "resume=must", "--run-dir", team.path("empty")], ["holds no run"], 78),
         (["resume", team.path("none")], ["none"], 65),
@@ -173,6 +177,7 @@ def mistakes(team):
         (["resume", run, "train.stop.secnds=9"], ["train.stop.secnds", "train.stop.seconds"], 78),
         (["eval", team.path("none")], ["none"], 65),
         (["bench", "env", "--map", "3n", "--ms", "10"], ["3n", "3m"], 78),
+        (["resume", logless, "--iterations", "2"], [os.path.join(logless, "logs")], None),
         (["inspect"], ["inspect"], 64),
         (["inspect", run, "--hahs"], ["--hahs", "--hash"], 64),
         (["inspect", team.path("none"), "--hash"], ["none"], 65),
@@ -193,12 +198,28 @@ def mistakes(team):
         for word in named:
             mag.check(word in said, "%s: the message does not name '%s':\n%s" % (label, word, said))
         mag.check(len(said.splitlines()) <= 12, label + ": a wall of text:\n" + said)
-    with open(os.path.join(run, "config.yaml")) as f:
-        mag.check(f.read() == kept, "a refused command changed the settings of a run")
+        mag.check("training complete" not in said, label + ": lines of an earlier learner:\n" + said)
+    mag.check(settings_of(run) == settings, "a refused command changed the run's settings")
     mag.run("resume", run, "--no-eval")
     for task in (["--map", "10gen_terran"], ["--map", "Foraging-5x5-2p-1f-v3", "env.name=lbf"]):
         said = mag.run("bench", "env", "--ms", "10", *task).stdout
         mag.check(said.count(task[1]) == 1, "bench env %s measured something else:\n%s" % (task, said))
+
+
+def no_room(team):
+    """No byte can be written: the settings stay whole and the message says which file it is about."""
+    def no_bytes():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    run = team.train("tight", iterations=1)
+    settings = settings_of(run)
+    done = subprocess.run([mag.MAG, "resume", run, "--iterations", "2"], preexec_fn=no_bytes, timeout=30,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    mag.check(done.returncode not in (0, -signal.SIGXFSZ), "exit status %d" % done.returncode)
+    mag.check(os.path.join(run, "config.yaml") in done.stderr, "the file is not named:\n" + done.stderr)
+    mag.check(settings_of(run) == settings, "the settings are not whole")
+    left = [name for name in os.listdir(run) if name.endswith(".tmp")]
+    mag.check(not left, "left behind: %s" % left)
 
 
 def interrupt():
@@ -209,8 +230,8 @@ def interrupt():
         worker_deaths(team)
         without_planner(team)
         looked_at_midway(team)
-        taken(team)
         mistakes(team)
+        no_room(team)
 
 
 mag.main(interrupt)

@@ -48,8 +48,9 @@ struct ckpt_view {
  * ERR_IO. */
 int ckpt_write(const char *run_dir, const struct ckpt_view *c, size_t keep);
 
-/* Newest whole checkpoint: its path into path[n]. ERR_NOTFOUND when there is none; a damaged one
- * is skipped with a warning. `where` is a run directory, or a checkpoint directory itself. */
+/* Newest whole checkpoint: its path into path[n]. A damaged one is skipped with a warning.
+ * ERR_NOTFOUND when none was ever written, ERR_CORRUPT when none is whole. `where` is a run
+ * directory, or a checkpoint directory itself. */
 int ckpt_find(const char *where, char *path, size_t n);
 /* As ckpt_find, but of a run that keeps its best checkpoint that one, as the newest names it. If
  * it is missing or damaged, the newest, with a warning. */

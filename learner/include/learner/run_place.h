@@ -12,4 +12,7 @@
  * out[n]. ERR_IO, ERR_INVAL (path too long). Any thread. */
 int run_place(const struct config *cfg, char *out, size_t n);
 
+/* The settings into run_dir/config.yaml, whole and on disk, or the file stays as it was. ERR_IO. */
+int run_place_settings(const char *run_dir, const struct config *cfg);
+
 #endif

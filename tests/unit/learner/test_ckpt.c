@@ -8,8 +8,10 @@
 
 #include <check.h>
 #include <dirent.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -393,7 +395,58 @@ START_TEST(a_named_checkpoint_that_is_damaged_is_refused)
     scratch_write(file, "x", 1);
     ck_assert_int_eq(ckpt_find(path, one, sizeof one), ERR_CORRUPT);
     ck_assert_ptr_nonnull(strstr(err_text(), "optim.safetensors"));
-    ck_assert_int_eq(ckpt_find(dir, one, sizeof one), ERR_NOTFOUND);
+}
+END_TEST
+
+/* ERR_NOTFOUND starts a run anew, over what the damaged ones might still give back. */
+START_TEST(a_run_whose_checkpoints_are_all_damaged_is_not_taken_for_a_new_one)
+{
+    char path[4096], one[4096], file[4200];
+    for (uint64_t iteration = 1; iteration <= 2; iteration++) {
+        write_cut(iteration, PHASE_COLLECT, 0);
+        find(path);
+        snprintf(file, sizeof file, "%s/optim.safetensors", path);
+        scratch_write(file, "x", 1);
+    }
+    ck_assert_int_eq(ckpt_find(dir, one, sizeof one), ERR_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(err_text(), "000002"));
+    ck_assert_ptr_nonnull(strstr(err_text(), "to start over"));
+}
+END_TEST
+
+START_TEST(a_folder_of_checkpoints_that_cannot_be_read_is_not_an_empty_one)
+{
+    char path[SCRATCH_PATH + 8], one[4096];
+    snprintf(path, sizeof path, "%s/ckpt", dir);
+    scratch_write(path, "x", 1);
+    ck_assert_int_eq(ckpt_find(dir, one, sizeof one), ERR_IO);
+    ck_assert_ptr_nonnull(strstr(err_text(), path));
+}
+END_TEST
+
+/* On a full disk what a failed attempt leaves is what the next one lacks. */
+START_TEST(a_failed_checkpoint_leaves_nothing_behind_and_clears_what_a_dead_writer_left)
+{
+    char path[SCRATCH_PATH + 64], found[4096];
+    struct rlimit whole, tight;
+    write_cut(1, PHASE_COLLECT, 0);
+    snprintf(path, sizeof path, "%s/ckpt/.tmp-000002.0.000000-1", dir);
+    ck_assert_int_eq(mkdir(path, 0755), 0);
+    snprintf(path, sizeof path, "%s/ckpt/.tmp-000002.0.000000-1/model.safetensors", dir);
+    scratch_write(path, "half", 4);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &whole);
+    tight = whole;
+    tight.rlim_cur = 64; /* bytes: no file of a checkpoint is so small */
+    setrlimit(RLIMIT_FSIZE, &tight);
+    state.iteration = 2;
+    int err = write_keeping(10);
+    setrlimit(RLIMIT_FSIZE, &whole);
+    signal(SIGXFSZ, SIG_DFL);
+    ck_assert_int_eq(err, ERR_IO);
+    ck_assert_uint_eq(count_entries(".tmp-"), 0);
+    find(found);
+    ck_assert_ptr_nonnull(strstr(found, "000001"));
 }
 END_TEST
 
@@ -582,6 +635,10 @@ int main(void)
     tcase_add_test(t, any_damaged_byte_of_any_file_leads_to_the_checkpoint_before);
     tcase_add_test(t, a_step_back_is_said_aloud);
     tcase_add_test(t, a_named_checkpoint_that_is_damaged_is_refused);
+    tcase_add_test(t, a_run_whose_checkpoints_are_all_damaged_is_not_taken_for_a_new_one);
+    tcase_add_test(t, a_folder_of_checkpoints_that_cannot_be_read_is_not_an_empty_one);
+    tcase_add_test(
+        t, a_failed_checkpoint_leaves_nothing_behind_and_clears_what_a_dead_writer_left);
     tcase_add_test(t, a_damaged_checkpoint_of_the_same_cut_is_replaced);
     tcase_add_test(t, a_damaged_later_checkpoint_never_pushes_out_the_one_just_written);
     tcase_add_test(t, a_kill_at_any_point_leaves_the_old_or_the_new_one_whole);

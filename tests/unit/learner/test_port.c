@@ -10,8 +10,21 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 static struct port *p;
+static bool stepped; /* whoever read the wall clock read it an hour before it was set back */
+
+int clock_gettime(clockid_t id, struct timespec *ts)
+{
+    int rc = (int)syscall(SYS_clock_gettime, id, ts);
+    if (id == CLOCK_REALTIME && stepped)
+        ts->tv_sec += 3600;
+    return rc;
+}
+
 static atomic_int wakes;
 
 static void on_wake(void *arg)
@@ -166,6 +179,15 @@ static struct mag_rows rows;
 static struct port_job jobs[2];
 static const unsigned char worker[WIRE_ID] = {7};
 
+START_TEST(a_step_of_the_wall_clock_does_not_prolong_a_wait)
+{
+    port_workers(p, 1, 1);
+    stepped = true;
+    ck_assert_int_eq(port_wait_workers(p, 2, 2, 20), 0);
+    stepped = false;
+}
+END_TEST
+
 static void submit(void)
 {
     struct arena a = {.base = memory, .size = sizeof memory};
@@ -285,6 +307,7 @@ static Suite *suite(void)
     tcase_add_test(tc, a_wait_ends_for_a_checkpoint_and_can_be_taken_up_again);
     tcase_add_test(tc, the_first_failure_is_what_every_wait_reports);
     tcase_add_test(tc, a_run_starts_with_all_workers_or_after_a_while_with_one_of_each);
+    tcase_add_test(tc, a_step_of_the_wall_clock_does_not_prolong_a_wait);
     tcase_add_test(tc, rows_land_at_their_start_whichever_job_comes_first);
     tcase_add_test(tc, a_batch_is_not_ready_before_every_job_came_back);
     tcase_add_test(tc, the_first_result_wins_and_the_second_finds_its_digest);

@@ -239,7 +239,7 @@ static void on_drain(void *arg)
     drained = true;
 }
 
-static void open_with(uint32_t heartbeat_ms)
+static void open_with(uint32_t heartbeat_ms, size_t episode_limit)
 {
     static const char *const plane[PLANES] = {"c", "d", "w"};
     char path[128];
@@ -256,7 +256,8 @@ static void open_with(uint32_t heartbeat_ms)
         snprintf(ends[i], sizeof ends[i], "ipc://%s/%s", dir, plane[i]);
         snprintf(config_end[i], CONFIG_PATH, "%s", ends[i]);
     }
-    spec = (struct env_spec){.n_agents = N, .obs = O, .actions = A, .episode_limit = 10};
+    spec = (struct env_spec){
+        .n_agents = N, .obs = O, .actions = A, .episode_limit = episode_limit};
     memset(spec.hash, 3, sizeof spec.hash);
     philox = (struct philox){.seed = cfg.seed};
     draws = philox_draws(&philox);
@@ -293,12 +294,17 @@ static void open_with(uint32_t heartbeat_ms)
 
 static void open_house(void)
 {
-    open_with(60000); /* nobody is lost, however slow the machine */
+    open_with(60000, 10); /* nobody is lost, however slow the machine */
 }
 
 static void open_impatient(void)
 {
-    open_with(50);
+    open_with(50, 10);
+}
+
+static void open_short(void)
+{
+    open_with(60000, T - 1);
 }
 
 static void closed(void *arg)
@@ -506,6 +512,24 @@ START_TEST(an_episode_nobody_asked_for_is_refused_as_stale)
     ck_assert_int_eq(wire_nack_parse(&nack, m->frame[1].data, m->frame[1].n), 0);
     ck_assert_uint_eq(nack.reason, NACK_STALE);
     ck_assert_uint_eq(nack.seq, 1);
+    link_msg_free(m);
+    fake_close(&a);
+}
+END_TEST
+
+/* D_e may be smaller than it: stored, it would end this run and every resume of it. */
+START_TEST(an_episode_longer_than_the_environments_limit_is_refused)
+{
+    struct fake a;
+    struct wire_nack nack;
+    join(&a, 1, ROLE_ACTOR);
+    ask(7, 1);
+    struct wire_play p = expect_control(&a, WIRE_PLAY)->u.play;
+    upload(&a, &p, 1, 0.5f);
+    struct link_msg *m = expect(&a, WIRE_NACK);
+    ck_assert_int_eq(wire_nack_parse(&nack, m->frame[1].data, m->frame[1].n), 0);
+    ck_assert_uint_eq(nack.reason, NACK_REJECTED);
+    ck_assert_ptr_nonnull(strstr(nack.text, "limit"));
     link_msg_free(m);
     fake_close(&a);
 }
@@ -758,6 +782,32 @@ START_TEST(a_result_nobody_asked_for_is_stale)
 }
 END_TEST
 
+/* What waits to be stored is what credit is measured by; a part that was dropped waits no more. */
+START_TEST(parts_of_stale_results_use_up_nobodys_credit)
+{
+    enum { MANY = 16 };
+    struct fake p, a;
+    cfg.net_link.ingest_budget = 1; /* whatever waits is too much */
+    join(&p, 1, ROLE_PLANNER);
+    join(&a, 2, ROLE_ACTOR);
+    submit();
+    port_plan_end(port);
+    for (int i = 0; i < MANY; i++) {
+        for (uint32_t part = 0; part < B; part++)
+            send_part(&p, part, 2.0f);
+        ck_assert_uint_eq(expect_verdict(&p), VERDICT_STALE);
+    }
+    struct wire_control c = {.type = WIRE_PING};
+    memcpy(c.u.ping.token, a.token, WIRE_ID);
+    send_control(&a, &c);
+    const struct wire_pong *pong = &expect_control(&a, WIRE_PONG)->u.pong;
+    ck_assert_msg(pong->credit_episodes >= 2, "credit for %u episodes with nothing waiting",
+                  pong->credit_episodes);
+    fake_close(&p);
+    fake_close(&a);
+}
+END_TEST
+
 START_TEST(listening_beyond_this_machine_without_keys_is_refused)
 {
     struct config open = cfg;
@@ -792,8 +842,14 @@ static Suite *suite(void)
     tcase_add_test(tc, a_part_sent_twice_in_a_row_starts_nothing_and_finishes_nothing);
     tcase_add_test(tc, two_results_of_a_job_that_differ_stop_the_run);
     tcase_add_test(tc, a_result_nobody_asked_for_is_stale);
+    tcase_add_test(tc, parts_of_stale_results_use_up_nobodys_credit);
     tcase_add_test(tc, listening_beyond_this_machine_without_keys_is_refused);
     suite_add_tcase(s, tc);
+    TCase *brief = tcase_create("limit");
+    tcase_set_timeout(brief, 60);
+    tcase_add_checked_fixture(brief, open_short, close_house);
+    tcase_add_test(brief, an_episode_longer_than_the_environments_limit_is_refused);
+    suite_add_tcase(s, brief);
     TCase *quick = tcase_create("silence");
     tcase_set_timeout(quick, 60);
     tcase_add_checked_fixture(quick, open_impatient, close_house);

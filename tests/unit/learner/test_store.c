@@ -137,6 +137,25 @@ START_TEST(an_episode_comes_back_as_it_was_sent_and_survives_a_new_start)
 }
 END_TEST
 
+/* Reading a file in WAL mode makes two others beside it, which needs a folder one may write to. */
+START_TEST(a_closed_store_is_one_file_that_can_be_read_from_a_medium_nobody_can_write)
+{
+    enum { READ_VERSION = 19, ROLLBACK = 1 }; /* of SQLite's file header; 2 would be WAL */
+    char wal[SCRATCH_PATH + 24];
+    size_t n = 0;
+    struct wire_episode e = episode(1, 1, KIND_TRAIN, 0);
+    ck_assert_int_eq(add_as(&e, 1, false), STORE_NEW);
+    ck_assert_int_eq(store_commit(s), 0);
+    store_close(s);
+    s = NULL;
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    ck_assert_int_ne(access(wal, F_OK), 0);
+    unsigned char *bytes = scratch_read(path, &n);
+    ck_assert_int_eq(bytes[READ_VERSION], ROLLBACK);
+    free(bytes);
+}
+END_TEST
+
 START_TEST(what_was_not_committed_is_gone_after_a_new_start)
 {
     add(1, 1, 10);
@@ -499,6 +518,8 @@ int main(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_set_timeout(t, 120);
     tcase_add_test(t, an_episode_comes_back_as_it_was_sent_and_survives_a_new_start);
+    tcase_add_test(t,
+                   a_closed_store_is_one_file_that_can_be_read_from_a_medium_nobody_can_write);
     tcase_add_test(t, what_was_not_committed_is_gone_after_a_new_start);
     tcase_add_test(t, a_second_arrival_is_a_duplicate_by_stream_and_by_number);
     tcase_add_test(t, a_second_arrival_that_differs_has_diverged_and_changes_nothing);

@@ -333,6 +333,38 @@ START_TEST(a_vanished_peer_is_counted_and_others_are_served)
 }
 END_TEST
 
+/* Whoever asks and never reads would else fill the server's memory with answers. */
+START_TEST(what_waits_for_one_peer_is_bounded_and_others_are_served)
+{
+    enum { FLOOD = 5000 };
+    struct bench b;
+    struct link_peer other = {.n = 5, .id = {0, 1, 2, 3, 4}};
+    bench_open(&b, "tcp://127.0.0.1:*");
+    bench_client(&b);
+    b.keep = true;
+    b.target = 1;
+    client_fill(&b);
+    uv_run(&b.loop, UV_RUN_DEFAULT);
+    size_t taken = 0;
+    for (uint64_t n = 0; n < FLOOD; n++) {
+        unsigned char *body = body_of(&n, sizeof n);
+        if (link_send(b.server, &b.kept->peer, envelope, body, sizeof n, NULL, 0, NULL, NULL))
+            free(body);
+        else
+            taken++;
+    }
+    ck_assert_uint_eq(taken, LINK_PEER_WAITING_MAX);
+    ck_assert_uint_eq(link_queued(b.server), taken);
+    ck_assert_int_eq(
+        link_send(b.server, &other, envelope, body_of("x", 1), 1, NULL, 0, NULL, NULL), 0);
+    b.sent = b.target = taken; /* those it takes arrive, in order */
+    uv_run(&b.loop, UV_RUN_DEFAULT);
+    ck_assert_uint_eq(b.back, taken);
+    link_msg_free(b.kept);
+    bench_close(&b);
+}
+END_TEST
+
 START_TEST(a_peer_that_dies_midway_leaves_the_server_usable)
 {
     struct bench b;
@@ -520,6 +552,7 @@ int main(void)
     tcase_add_test(tc, a_burst_is_served_batch_after_batch_without_new_edges);
     tcase_add_test(tc, an_oversized_frame_never_arrives_and_hurts_nobody_else);
     tcase_add_test(tc, a_vanished_peer_is_counted_and_others_are_served);
+    tcase_add_test(tc, what_waits_for_one_peer_is_bounded_and_others_are_served);
     tcase_add_test(tc, a_peer_that_dies_midway_leaves_the_server_usable);
     tcase_add_test(tc, bulk_travels_without_a_copy_and_is_freed_once);
     tcase_add_test(tc, messages_never_sent_are_freed_at_close);
