@@ -505,8 +505,9 @@ static void sweep(const char *dir)
         closedir(d);
 }
 
-/* Keep `name`, just written, the newest before it and `best`; remove older ones. A later cut is there only if it was damaged when the run was resumed: it goes
- * too, or it would count as one of those to keep. */
+/* Keep `name`, just written, the newest before it and `best`; remove older ones. A later cut is
+ * there only if it was damaged when the run was resumed: it goes too, or it would count as one of
+ * those to keep. */
 static void prune(const char *dir, const char *name, const char *best, size_t keep)
 {
     char path[PATH_BYTES], **names;

@@ -463,8 +463,7 @@ static void close_early(struct learner *l)
 static void free_all(struct learner *l)
 {
     service_free(l->service);
-    trainer_close(
-        l->trainer); /* a reader of run.db: its writer, the last one, folds in the log */
+    trainer_close(l->trainer); /* reads run.db; its writer closes last and folds in the log */
     intake_close(l->intake);
     port_close(l->port);
     weights_close(l->weights);

@@ -64,12 +64,13 @@ int link_open(struct link **out, struct link_ctx *ctx, uv_loop_t *loop,
  * free. */
 void link_close(struct link *ln, void (*done)(void *arg), void *arg);
 
+enum { LINK_PEER_WAITING_MAX = 1024 }; /* messages that wait for one peer of a ROUTER */
+
 /* Queue a message: envelope of 8 bytes, body, optional bulk. body and bulk are taken over and
  * released by their free function (NULL: free(); for bulk it may run on an I/O thread). peer
- * NULL on DEALER links. ERR_NOMEM, ERR_AGAIN when LINK_PEER_WAITING_MAX messages wait for this
- * peer of a ROUTER, which then does not read (nothing was taken in either case). A vanished peer is counted, not an
- * error: the session layer finds out by silence. */
-enum { LINK_PEER_WAITING_MAX = 1024 };
+ * NULL on DEALER links. ERR_NOMEM, or ERR_AGAIN for a peer that does not read (so many wait for
+ * it already); nothing was taken in either case. A vanished peer is counted, not an error: the
+ * session layer finds out by silence. */
 typedef void link_free_fn(void *data, void *hint);
 int link_send(struct link *ln, const struct link_peer *peer, const unsigned char *envelope,
               unsigned char *body, size_t body_n, const void *bulk, size_t bulk_n,
