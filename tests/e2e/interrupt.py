@@ -185,6 +185,7 @@ def mistakes(team):
         (["inspect", damaged, "--json"], ["run.db"], 65),
         (["inspect", hollow, "--json"], ["checkpoint"], 65),
         (["inspect", hollow, "--hash"], ["checkpoint"], 65),
+        (["resume", hollow], ["is whole", "put a copy back"], 65),
         (["actor", "--connect=nowhere.invalid", "--connect-timeout", "1"], ["learner"], 69),
         (["learner", "--map", "3m", "service.control=tcp://0.0.0.0:0", "--run-dir", team.path("open")], ["insecure"], None),
     ]
@@ -198,7 +199,7 @@ def mistakes(team):
         for word in named:
             mag.check(word in said, "%s: the message does not name '%s':\n%s" % (label, word, said))
         mag.check(len(said.splitlines()) <= 12, label + ": a wall of text:\n" + said)
-        mag.check("training complete" not in said, label + ": lines of an earlier learner:\n" + said)
+        mag.check('"finished"' not in said, label + ": lines of an earlier learner:\n" + said)
     mag.check(settings_of(run) == settings, "a refused command changed the run's settings")
     mag.run("resume", run, "--no-eval")
     for task in (["--map", "10gen_terran"], ["--map", "Foraging-5x5-2p-1f-v3", "env.name=lbf"]):
