@@ -529,12 +529,21 @@ static bool result_fits(const struct wire_result *r, const struct port_job_info 
     return all_below(r->index, tokens * r->C, d->K) && all_below(r->action, tokens, d->A);
 }
 
-/* The planner's figures travel as doubles in this order (docs/wire.md). */
+static bool is_count(double v)
+{
+    return v >= 0 && v <= 0x1p53 && v == (double)(uint64_t)v;
+}
+
+/* The planner's figures travel as doubles in this order (docs/wire.md), finite as every float of a
+ * message is. Figures with a count that cannot be are none: the rows do not depend on them. */
 static void stats_of(struct mag_plan_stats *s, const struct wire_result *r)
 {
     const double *v = r->stats;
     memset(s, 0, sizeof *s);
-    if (r->stats_count < WIRE_STATS)
+    bool ok = r->stats_count >= WIRE_STATS && is_count(v[0]) && is_count(v[7]);
+    for (int i = 0; ok && i < 16; i++)
+        ok = is_count(v[8 + i]);
+    if (!ok)
         return;
     s->choices = (uint64_t)v[0];
     s->chosen = v[1];

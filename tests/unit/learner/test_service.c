@@ -619,6 +619,8 @@ static uint32_t expect_job(struct fake *f)
     return j.attempt;
 }
 
+static double figures[WIRE_STATS]; /* of the next results */
+
 static void send_part(struct fake *f, uint32_t part, float value)
 {
     enum { TOKENS = STEPS * STARTS * N };
@@ -648,6 +650,8 @@ static void send_part(struct fake *f, uint32_t part, float value)
     unsigned char *body = NULL;
     size_t n = 0;
     memcpy(r.token, f->token, WIRE_ID);
+    r.stats_count = part == 0 ? WIRE_STATS : 0;
+    memcpy(r.stats, figures, sizeof r.stats);
     ck_assert_int_eq(wire_result_pack(&r, &body, &n), 0);
     send_body(f, PLANE_DATA, WIRE_RESULT, body, n);
 }
@@ -679,6 +683,55 @@ START_TEST(a_job_is_done_when_all_its_parts_are_and_a_second_result_is_a_duplica
     ck_assert_uint_eq(expect_verdict(&p), VERDICT_DUPLICATE);
     ck_assert_int_eq(port_poll(port), 0);
     port_plan_end(port);
+    fake_close(&p);
+}
+END_TEST
+
+/* What the learner makes of a whole result with `figures`. */
+static struct mag_plan_stats stats_of_a_job(struct fake *p)
+{
+    struct mag_plan_stats stats;
+    submit();
+    want(p);
+    expect_job(p);
+    for (uint32_t part = 0; part < B; part++)
+        send_part(p, part, 2.0f);
+    ck_assert_uint_eq(expect_verdict(p), VERDICT_ACCEPTED);
+    ck_assert_int_eq(port_plan_wait(port, &stats), 0);
+    port_plan_end(port);
+    return stats;
+}
+
+START_TEST(a_planners_figures_count)
+{
+    struct fake p;
+    join(&p, 1, ROLE_PLANNER);
+    figures[0] = 6;
+    figures[1] = -1.5;
+    figures[9] = 3;
+    const struct mag_plan_stats s = stats_of_a_job(&p);
+    ck_assert_uint_eq(s.choices, 6);
+    ck_assert_double_eq(s.chosen, -1.5);
+    ck_assert_uint_eq(s.picked[1], 3);
+    fake_close(&p);
+}
+END_TEST
+
+START_TEST(figures_that_cannot_be_are_none)
+{
+    static const struct {
+        size_t at;
+        double value;
+    } bad[] = {{0, -1}, {7, 1e300}, {23, 0.5}};
+    struct fake p;
+    join(&p, 1, ROLE_PLANNER);
+    figures[0] = 6;
+    figures[9] = 3;
+    figures[bad[_i].at] = bad[_i].value;
+    const struct mag_plan_stats s = stats_of_a_job(&p);
+    ck_assert_uint_eq(s.choices, 0);
+    ck_assert_double_eq(s.chosen, 0);
+    ck_assert_uint_eq(s.picked[1], 0);
     fake_close(&p);
 }
 END_TEST
@@ -837,6 +890,8 @@ static Suite *suite(void)
     tcase_add_test(tc, an_episode_nobody_asked_for_is_refused_as_stale);
     tcase_add_test(tc, episodes_spread_over_actors_with_one_slot_each);
     tcase_add_test(tc, a_job_is_done_when_all_its_parts_are_and_a_second_result_is_a_duplicate);
+    tcase_add_test(tc, a_planners_figures_count);
+    tcase_add_loop_test(tc, figures_that_cannot_be_are_none, 0, 3);
     tcase_add_test(tc, half_a_result_of_a_planner_that_left_never_reaches_the_rows);
     tcase_add_test(tc, parts_out_of_order_are_dropped_and_sending_all_again_mends_it);
     tcase_add_test(tc, a_part_sent_twice_in_a_row_starts_nothing_and_finishes_nothing);
