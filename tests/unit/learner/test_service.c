@@ -210,6 +210,15 @@ static struct wire_ack expect_ack(struct fake *f)
     return a;
 }
 
+static struct wire_nack expect_nack(struct fake *f)
+{
+    struct wire_nack n;
+    struct link_msg *m = expect(f, WIRE_NACK);
+    ck_assert_int_eq(wire_nack_parse(&n, m->frame[1].data, m->frame[1].n), 0);
+    link_msg_free(m);
+    return n;
+}
+
 static void ask(uint64_t first, uint32_t count)
 {
     struct port_play play = {
@@ -503,16 +512,13 @@ END_TEST
 START_TEST(an_episode_nobody_asked_for_is_refused_as_stale)
 {
     struct fake a;
-    struct wire_nack nack;
     join(&a, 1, ROLE_ACTOR);
     struct wire_play p = {.kind = KIND_TRAIN, .episode_no = 99, .set = set};
     p.seed = draws_seed(&draws, DRAW_ENV, 99);
     upload(&a, &p, 1, 0);
-    struct link_msg *m = expect(&a, WIRE_NACK);
-    ck_assert_int_eq(wire_nack_parse(&nack, m->frame[1].data, m->frame[1].n), 0);
+    const struct wire_nack nack = expect_nack(&a);
     ck_assert_uint_eq(nack.reason, NACK_STALE);
     ck_assert_uint_eq(nack.seq, 1);
-    link_msg_free(m);
     fake_close(&a);
 }
 END_TEST
@@ -521,16 +527,13 @@ END_TEST
 START_TEST(an_episode_longer_than_the_environments_limit_is_refused)
 {
     struct fake a;
-    struct wire_nack nack;
     join(&a, 1, ROLE_ACTOR);
     ask(7, 1);
     struct wire_play p = expect_control(&a, WIRE_PLAY)->u.play;
     upload(&a, &p, 1, 0.5f);
-    struct link_msg *m = expect(&a, WIRE_NACK);
-    ck_assert_int_eq(wire_nack_parse(&nack, m->frame[1].data, m->frame[1].n), 0);
+    const struct wire_nack nack = expect_nack(&a);
     ck_assert_uint_eq(nack.reason, NACK_REJECTED);
     ck_assert_ptr_nonnull(strstr(nack.text, "limit"));
-    link_msg_free(m);
     fake_close(&a);
 }
 END_TEST
